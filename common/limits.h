@@ -57,6 +57,26 @@
 #define LIMIT_CHUNK (256 * LIMIT_KIB)              /* of a part that travels by itself */
 #define LIMIT_CREDIT (8 * LIMIT_CHUNK)             /* unacknowledged bytes of one part */
 
+/* Transport. */
+#define LIMIT_ENDPOINT 300                         /* text of an endpoint, NUL included */
+#define LIMIT_NET_PARTS 16                         /* of one message */
+#define LIMIT_NET_PEERS (2 * (LIMIT_AGENCIES + LIMIT_BROKERS)) /* keys that may connect */
+#define LIMIT_NET_LINKS (LIMIT_LINKS + 16)         /* own connections; during a change both stand */
+#define LIMIT_NET_WATCHED 16
+#define LIMIT_NET_REFUSALS 64                      /* keys told apart in refusals not yet reported */
+#define LIMIT_NET_CONNECTIONS 8192
+#define LIMIT_NET_BACKLOG 1024
+#define LIMIT_NET_SEND_QUEUE 64                    /* messages of one peer */
+#define LIMIT_NET_RECEIVE_QUEUE 8
+#define LIMIT_NET_LINGER_MS 200
+#define LIMIT_NET_HANDSHAKE_MS 3000
+#define LIMIT_NET_HEARTBEAT_MS 5000
+#define LIMIT_NET_HEARTBEAT_DEAD_MS 15000
+#define LIMIT_NET_CONNECT_MS 5000
+#define LIMIT_NET_RECONNECT_MIN_MS 100
+#define LIMIT_NET_RECONNECT_MAX_MS 5000
+#define LIMIT_NET_INSPECT_MS 100                   /* between looks at what connections hold unread */
+
 /* Audit log. */
 #define LIMIT_LEAF (64 * LIMIT_KIB)
 #define LIMIT_PROOF_PATH 64
@@ -66,6 +86,9 @@
 #define LIMIT_LOCAL_FRAME (4 * LIMIT_MIB)
 #define LIMIT_LOCAL_CLIENTS 64
 #define LIMIT_CONFIG LIMIT_MIB
+#define LIMIT_CONFIG_TEXT 4096                     /* bytes of one string */
+#define LIMIT_CONFIG_ITEMS 1024                    /* of one list */
+#define LIMIT_CONFIG_DEPTH 4                       /* of mappings and lists */
 #define LIMIT_OFFICERS 1024
 #define LIMIT_LIST 1000                            /* rows of one answer */
 
