@@ -1,0 +1,83 @@
+/* The audit log: an RFC 6962 Merkle tree in the daemon's own LMDB store, written in the transaction
+ * of the effect that it records.
+ *
+ * Tables (docs/DISK-FORMAT.md): leaves by index; C2SP tiles of height 8 (hashes of level L tile N,
+ * whole or partial); leaf indices by envelope id; signed checkpoints by size; erasable details by
+ * index. Their checksums are plain, so that an auditor needs no key.
+ * A log is used by the one thread that writes the store; reading functions take a transaction of
+ * either kind and may be called elsewhere with a read transaction. */
+#ifndef SEALPOST_AUDIT_LOG_H
+#define SEALPOST_AUDIT_LOG_H
+
+#include "common/crypto.h"
+#include "common/env.h"
+#include "common/err.h"
+#include "common/merkle.h"
+#include "common/span.h"
+#include "common/store.h"
+
+#include "audit.pb-c.h"
+
+/* A daemon's table list begins with these, in this order. */
+enum audit_table {
+    AUDIT_LEAF,
+    AUDIT_TILE,
+    AUDIT_ID,
+    AUDIT_CHECKPOINT,
+    AUDIT_DETAIL,
+    AUDIT_META,
+    AUDIT_TABLES
+};
+extern const struct store_table audit_tables[AUDIT_TABLES];
+
+/* Signs tree heads: in this process, or another behind a pipe. It must refuse a head that does not
+ * extend the last one that it signed (ERR_BAD_PROOF). */
+struct audit_signer {
+    void *ctx;
+    /* `old_size` of 0: the first. The proof leads from the last head that the signer signed; ask for
+     * its size with `last`. */
+    enum err (*last)(void *ctx, uint64_t *size, struct digest *root);
+    enum err (*sign)(void *ctx, uint64_t size, const struct digest *root,
+                     const struct digest *proof, size_t proof_len, struct buf *checkpoint);
+};
+
+/* The signer in this process: writes and fsyncs {size, root} in its own file `state_path` before it
+ * signs. `key` (Ed25519 seed) is borrowed for the signer's life. */
+enum err audit_signer_local(const char *origin, const struct secret *key, const char *state_path,
+                            struct audit_signer *ret);
+void audit_signer_local_fini(struct audit_signer *s);
+
+struct audit_log;
+/* Opens the log in `store`, checks the head in O(log n) (last leaf against its tile, edges against the
+ * stored head) and creates it when the store is new. `name` is the owner (broker or agency), the
+ * origin is FEDERATION/NAME. `signer` is borrowed. ERR_CORRUPT, ERR_CONFIG for another origin. */
+enum err audit_log_open(struct store *store, const char *federation, const char *name,
+                        const struct audit_signer *signer, const struct env *env,
+                        struct audit_log **ret);
+void audit_log_close(struct audit_log *log);
+const char *audit_log_origin(const struct audit_log *log);
+
+/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in. `detail` may be
+ * empty; else it is kept erasable beside the log and the leaf commits to it with a fresh salt. The
+ * error is the transaction's sticky one. `index` is the leaf's place. */
+void audit_log_append(struct audit_log *log, struct store_txn *txn, Sp__Leaf *leaf,
+                      struct span detail, uint64_t *index);
+/* To be called before store_commit: writes tiles and head of what was appended in this txn. */
+void audit_log_flush(struct audit_log *log, struct store_txn *txn);
+/* After a commit that succeeded: the head is durable. After an abort: forget what was appended. */
+void audit_log_committed(struct audit_log *log);
+void audit_log_aborted(struct audit_log *log);
+
+/* Signs the durable head, if it has grown. Call it after each commit and once after opening; the
+ * checkpoint is kept in memory, is served at once, and is written to the store by the next flush
+ * (signing is deterministic: after a crash the same head is signed again with the same bytes). */
+enum err audit_log_checkpoint(struct audit_log *log);
+uint64_t audit_log_size(const struct audit_log *log);
+enum err audit_log_latest(const struct audit_log *log, struct buf *checkpoint);
+
+/* The receipt for leaf `index`: leaf, path and the first checkpoint that covers it, so that the same
+ * question always has the same answer. ERR_NOT_FOUND when no checkpoint covers it yet. */
+enum err audit_log_receipt(struct audit_log *log, struct store_txn *txn, uint64_t index,
+                           struct buf *receipt);
+
+#endif
