@@ -28,6 +28,7 @@
 #define LIMIT_HOPS 8
 #define LIMIT_RELEASE_MS ((uint64_t)30 * 86400000)
 #define LIMIT_BATCH 256                            /* envelopes under one signature */
+#define LIMIT_BATCH_PATH 8                         /* log2 of LIMIT_BATCH */
 #define LIMIT_WRAP_SEQ 256                         /* wraps of one HPKE context */
 #define LIMIT_HANDLING 8                           /* codes on one message */
 
@@ -81,6 +82,11 @@
 #define LIMIT_LEAF (64 * LIMIT_KIB)
 #define LIMIT_PROOF_PATH 64
 #define LIMIT_CHECKPOINT (8 * LIMIT_KIB)
+
+/* Keys. */
+#define LIMIT_SECRET LIMIT_MIB                     /* one secret in locked memory */
+#define LIMIT_ARGON2_OPS 16                        /* passes */
+#define LIMIT_ARGON2_MEM (256 * LIMIT_MIB)
 
 /* Local protocol and configuration. */
 #define LIMIT_LOCAL_FRAME (4 * LIMIT_MIB)
