@@ -31,11 +31,14 @@
 #define LIMIT_BATCH_PATH 8                         /* log2 of LIMIT_BATCH */
 #define LIMIT_WRAP_SEQ 256                         /* wraps of one HPKE context */
 #define LIMIT_HANDLING 8                           /* codes on one message */
+#define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
+#define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 
 /* Names. */
 #define LIMIT_AGENCY 80                            /* text of an agency name, NUL included */
 #define LIMIT_BROKER 33                            /* text of a broker name, NUL included */
 #define LIMIT_PEER LIMIT_AGENCY                    /* either */
+#define LIMIT_AGENT 33                             /* text of an agent name, NUL included */
 #define LIMIT_GROUP 64
 #define LIMIT_CODE 16                              /* text of a handling code, NUL included */
 
@@ -64,6 +67,10 @@
 #define LIMIT_NET_PEERS (2 * (LIMIT_AGENCIES + LIMIT_BROKERS)) /* keys that may connect */
 #define LIMIT_NET_LINKS (LIMIT_LINKS + 16)         /* own connections; during a change both stand */
 #define LIMIT_NET_WATCHED 16
+#define LIMIT_NET_LISTENS 8                        /* endpoints that one net listens at */
+#define LIMIT_NET_BURST 64                         /* refused messages looked at in one go */
+#define LIMIT_NET_MONITOR 4096                     /* events of libzmq not yet read */
+#define LIMIT_NET_FD_RESERVE 256                   /* descriptors kept from accepted connections */
 #define LIMIT_NET_REFUSALS 64                      /* keys told apart in refusals not yet reported */
 #define LIMIT_NET_CONNECTIONS 8192
 #define LIMIT_NET_BACKLOG 1024

@@ -56,19 +56,45 @@ struct envelope_header {
     struct span release; /* empty, or 32 bytes */
 };
 
+/* What the signature covers: SHA-256 of each field as received, and the commitment to the file
+ * key. */
+struct envelope_core {
+    struct digest header;
+    struct digest recipients;
+    struct digest wraps;
+    struct digest parts;
+    struct digest commit;
+};
+
+/* What an onward message says of its source. Its header is decoded under the same rules and has no
+ * source of its own (depth 1): a message made from an onward message names the same source again,
+ * with more codes. Who signed it is checked with envelope_verify_source. */
+struct envelope_source {
+    struct digest digest; /* of the source envelope: SHA-256 of its core */
+    struct envelope_header header;
+    const char *const *handling; /* union of the codes so far, sorted; contains header.handling */
+    size_t n_handling;
+};
+
 struct envelope;
 
-/* Copies what it keeps. Errors: too-large, unknown-field, non-canonical, malformed, version (another
- * version or suite), expired never (time is not its business), bad-digest (a core digest is not that
- * of its field). */
+/* Copies what it keeps. In this order: ERR_TOO_LARGE (LIMIT_ENVELOPE), the strict decoding of the
+ * outer message (proto/pb.h), ERR_WRONG_USAGE (payload type), ERR_BAD_DIGEST (a core digest is not
+ * that of its field), the strict decoding of each field, then the rules: ERR_VERSION (another
+ * version or suite), ERR_TOO_LARGE (over a limit of common/limits.h), ERR_MALFORMED (every other
+ * rule). Time is not its business: an expired envelope decodes. */
 enum err envelope_decode(struct span bytes, struct envelope **ret);
+/* Accepts NULL. */
 void envelope_free(struct envelope *e);
 
 /* The bytes as received; what goes to the next hop. */
 struct span envelope_bytes(const struct envelope *e);
 /* SHA-256(payload): the digest of the envelope everywhere. */
 const struct digest *envelope_digest(const struct envelope *e);
+const struct envelope_core *envelope_core(const struct envelope *e);
 const struct envelope_header *envelope_header(const struct envelope *e);
+/* NULL unless the header has a source. */
+const struct envelope_source *envelope_source(const struct envelope *e);
 size_t envelope_recipient_count(const struct envelope *e);
 const struct envelope_recipient *envelope_recipient(const struct envelope *e, size_t i);
 /* Index of `agency` among the recipients; ERR_NOT_A_RECIPIENT. */
@@ -78,13 +104,28 @@ const struct envelope_part *envelope_part(const struct envelope *e, size_t i);
 /* Sum of ct_len over all parts. */
 uint64_t envelope_parts_len(const struct envelope *e);
 
-/* The signature over the received bytes, single or batch, by `key`. `cache` may be NULL; it holds
- * verified (public key, size, root, sig) of batches, bounded, and belongs to one thread.
- * ERR_BAD_SIGNATURE. */
+/* Verified batch roots: (public key, size, root, signature). Only what verified goes in, so that
+ * the envelopes of a batch cost one signature check together. Holds `max` of them (at least 1; 0 is
+ * ERR_MALFORMED), a newer one may displace an older one. Belongs to one thread. */
 struct batch_cache;
 enum err batch_cache_new(size_t max, struct batch_cache **ret);
+/* Accepts NULL. */
 void batch_cache_free(struct batch_cache *c);
+
+/* The signature over the received bytes, single or batch, by `key`; whether that key may sign is
+ * decided elsewhere, for each envelope anew. `cache` may be NULL. ERR_BAD_SIGNATURE, also when
+ * `key` is not the one that header.key_id names. */
 enum err envelope_verify(const struct envelope *e, const struct ed25519_public *key,
                          struct batch_cache *cache);
+/* The same for the source, by the key of the source's header. ERR_NOT_FOUND without a source. */
+enum err envelope_verify_source(const struct envelope *e, const struct ed25519_public *key,
+                                struct batch_cache *cache);
+
+/* Appends the Source that a message made from `e` carries in its header: core, signature and header
+ * of `e` or, when `e` itself is onward, those of its source again. `handling` is the union of all
+ * codes so far, sorted and distinct: ERR_HANDLING_ONWARD when one of `e` or of its source is
+ * missing. ERR_TOO_LARGE over LIMIT_SOURCE; `out` then is as before. */
+enum err envelope_make_source(const struct envelope *e, const char *const *handling,
+                              size_t n_handling, struct buf *out);
 
 #endif
