@@ -16,6 +16,8 @@
 #include "common/span.h"
 #include "common/store.h"
 
+#include <stdbool.h>
+
 #include "audit.pb-c.h"
 
 /* A daemon's table list begins with these, in this order. */
@@ -42,7 +44,9 @@ struct audit_signer {
 };
 
 /* The signer in this process: writes and fsyncs {size, root} in its own file `state_path` before it
- * signs. `key` (Ed25519 seed) is borrowed for the signer's life. */
+ * signs, and refuses (ERR_BAD_PROOF) what does not extend it: a smaller size, another root at the
+ * same size, a proof that does not hold. `key` (Ed25519 secret) is borrowed for the signer's life.
+ * ERR_CORRUPT for a state file that does not hold, ERR_IO, ERR_LOCKED when another process has it. */
 enum err audit_signer_local(const char *origin, const struct secret *key, const char *state_path,
                             struct audit_signer *ret);
 void audit_signer_local_fini(struct audit_signer *s);
@@ -57,12 +61,18 @@ enum err audit_log_open(struct store *store, const char *federation, const char 
 void audit_log_close(struct audit_log *log);
 const char *audit_log_origin(const struct audit_log *log);
 
-/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in. `detail` may be
- * empty; else it is kept erasable beside the log and the leaf commits to it with a fresh salt. The
- * error is the transaction's sticky one. `index` is the leaf's place. */
+/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in, and `detail` of the
+ * leaf. `detail` may be empty; else it is kept erasable beside the log and the leaf commits to it:
+ * SHA-256("sealpost-detail-v1" || 00 || salt || detail) with a fresh salt of 32 bytes. The error is
+ * the transaction's sticky one (ERR_TOO_LARGE over LIMIT_LEAF or LIMIT_DETAIL); after it the
+ * transaction must be aborted. `index` is the leaf's place. What `leaf` points to is borrowed. */
 void audit_log_append(struct audit_log *log, struct store_txn *txn, Sp__Leaf *leaf,
                       struct span detail, uint64_t *index);
-/* To be called before store_commit: writes tiles and head of what was appended in this txn. */
+/* Deletes the detail (and its salt) beside leaf `index`; the tree stays as it is. The caller appends
+ * the administrative leaf that says so. ERR_NOT_FOUND when there is none. */
+enum err audit_log_erase(struct audit_log *log, struct store_txn *txn, uint64_t index);
+/* To be called before store_commit: writes tiles and head of what was appended in this txn, and the
+ * newest checkpoint. */
 void audit_log_flush(struct audit_log *log, struct store_txn *txn);
 /* After a commit that succeeded: the head is durable. After an abort: forget what was appended. */
 void audit_log_committed(struct audit_log *log);
@@ -70,13 +80,20 @@ void audit_log_aborted(struct audit_log *log);
 
 /* Signs the durable head, if it has grown. Call it after each commit and once after opening; the
  * checkpoint is kept in memory, is served at once, and is written to the store by the next flush
- * (signing is deterministic: after a crash the same head is signed again with the same bytes). */
+ * (signing is deterministic: after a crash the same head is signed again with the same bytes).
+ * ERR_BAD_PROOF when the signer has signed a head that this log does not extend: the store was
+ * restored or tampered with, nothing may be signed. */
 enum err audit_log_checkpoint(struct audit_log *log);
+/* True when the newest checkpoint is not in the store yet: a daemon that idles or stops should
+ * commit a transaction with audit_log_flush alone, so that an auditor finds it. */
+bool audit_log_unsaved(const struct audit_log *log);
+/* Leaves that are durable. */
 uint64_t audit_log_size(const struct audit_log *log);
+/* Appends the newest checkpoint; ERR_NOT_FOUND when nothing was signed yet. */
 enum err audit_log_latest(const struct audit_log *log, struct buf *checkpoint);
 
-/* The receipt for leaf `index`: leaf, path and the first checkpoint that covers it, so that the same
- * question always has the same answer. ERR_NOT_FOUND when no checkpoint covers it yet. */
+/* Appends the receipt for leaf `index`: leaf, path and the first checkpoint that covers it, so that
+ * the same question always has the same answer. ERR_NOT_FOUND when no checkpoint covers it yet. */
 enum err audit_log_receipt(struct audit_log *log, struct store_txn *txn, uint64_t index,
                            struct buf *receipt);
 

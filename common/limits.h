@@ -33,6 +33,7 @@
 #define LIMIT_HANDLING 8                           /* codes on one message */
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
+#define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
 
 /* Names. */
 #define LIMIT_AGENCY 80                            /* text of an agency name, NUL included */
@@ -86,9 +87,19 @@
 #define LIMIT_NET_INSPECT_MS 100                   /* between looks at what connections hold unread */
 
 /* Audit log. */
-#define LIMIT_LEAF (64 * LIMIT_KIB)
+#define LIMIT_LEAF (64 * LIMIT_KIB - 1)            /* entry bundles count with two bytes */
+#define LIMIT_DETAIL (64 * LIMIT_KIB)              /* erasable, beside a leaf */
 #define LIMIT_PROOF_PATH 64
+#define LIMIT_NOTE (128 * LIMIT_KIB)               /* a signed note of any kind */
+#define LIMIT_NOTE_SIGNATURES 100
 #define LIMIT_CHECKPOINT (8 * LIMIT_KIB)
+#define LIMIT_RECEIPT (80 * LIMIT_KIB)             /* leaf, path, checkpoint */
+#define LIMIT_RECEIPT_CACHE 4096                   /* verified checkpoints remembered */
+#define LIMIT_EVIDENCE (16 * LIMIT_MIB)
+#define LIMIT_EVIDENCE_RECEIPTS 4096
+#define LIMIT_TLOG_PROOF (256 * LIMIT_KIB)         /* text, the leaf in it */
+#define LIMIT_AUDIT_SOURCES 64                     /* logs that one command reads */
+#define LIMIT_AUDIT_FINDINGS 1000                  /* told one by one; the rest is counted */
 
 /* Keys. */
 #define LIMIT_SECRET LIMIT_MIB                     /* one secret in locked memory */
