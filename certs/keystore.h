@@ -1,9 +1,9 @@
 /* Key files and the signing interface.
  *
- * A key file is one private key under a pass phrase: Argon2id (RFC 9106) and XChaCha20-Poly1305, the
- * header authenticated as associated data, key-committing (a hash of the derived key stands in the
- * header), mode 0600, never overwritten, written atomically. Layout: docs/DISK-FORMAT.md.
- * One key, one use: the purpose stands in the header and is checked when it is opened. */
+ * A key file is one private key under a pass phrase: Argon2id (RFC 9106) and XChaCha20-Poly1305,
+ * the header authenticated as associated data, key-committing (a hash of the derived key stands in
+ * the header), mode 0600, never overwritten, written atomically. Layout: docs/DISK-FORMAT.md. One
+ * key, one use: the purpose stands in the header and is checked when it is opened. */
 #ifndef SEALPOST_CERTS_KEYSTORE_H
 #define SEALPOST_CERTS_KEYSTORE_H
 
@@ -13,27 +13,28 @@
 #include "common/secret.h"
 
 enum key_purpose {
-    KEY_ROOT = 1,   /* Ed25519: root and directory */
-    KEY_TIMESTAMP,  /* Ed25519 */
-    KEY_SIGN,       /* Ed25519: envelopes and key statements (the X.509 leaf) */
-    KEY_ENCRYPT,    /* X25519 */
-    KEY_TRANSPORT,  /* X25519: CURVE */
-    KEY_LOG,        /* Ed25519: checkpoints */
-    KEY_WITNESS,    /* Ed25519: cosignatures */
-    KEY_STORAGE,    /* 32 random bytes: content at rest */
-    KEY_CA,         /* PKCS#8 DER of an agency CA made here */
+    KEY_ROOT = 1,  /* Ed25519: root and directory */
+    KEY_TIMESTAMP, /* Ed25519 */
+    KEY_SIGN,      /* Ed25519: envelopes and key statements (the X.509 leaf) */
+    KEY_ENCRYPT,   /* X25519 */
+    KEY_TRANSPORT, /* X25519: CURVE */
+    KEY_LOG,       /* Ed25519: checkpoints */
+    KEY_WITNESS,   /* Ed25519: cosignatures */
+    KEY_STORAGE,   /* 32 random bytes: content at rest */
+    KEY_CA,        /* PKCS#8 DER of an agency CA made here */
 };
 
 const char *key_purpose_name(enum key_purpose p);
 
 struct key_info {
     enum key_purpose purpose;
-    char owner[80];           /* agency, broker or holder */
-    uint8_t public_key[32];   /* zeros for storage and CA keys */
+    char owner[80];         /* agency, broker or holder */
+    uint8_t public_key[32]; /* zeros for storage and CA keys */
     uint64_t created_ms;
 };
 
-/* Argon2id cost classes. Daemons open their files with a random pass phrase, people with their own. */
+/* Argon2id cost classes. Daemons open their files with a random pass phrase, people with their own.
+ */
 enum keystore_cost {
     KEYSTORE_DAEMON, /* 64 MiB, 2 passes */
     KEYSTORE_PERSON, /* 256 MiB, 4 passes */

@@ -18,17 +18,17 @@ struct policy_request {
 
 #define POLICY_RULE 256 /* bytes of the text that names the rule, NUL included */
 
-/* May `sender` send this to `recipient` at all: both known, codes known and allowed to both, H0-like
- * exclusive codes alone, levels under both ceilings and the codes'. Errors: unknown-agency,
+/* May `sender` send this to `recipient` at all: both known, codes known and allowed to both,
+ * H0-like exclusive codes alone, levels under both ceilings and the codes'. Errors: unknown-agency,
  * handling-not-allowed, level-ceiling. `rule` gets the deciding rule in words. */
 enum err policy_admits(const Sp__Directory *directory, const struct policy_request *request,
                        const char *recipient, char rule[POLICY_RULE]);
 
-/* The next hop of a copy that stands at broker `at`: the recipient itself when `at` is its home, else
- * the neighbour on the cheapest admissible path to one of its homes (ties: fewer hops, then names in
- * byte order). Links and brokers on the path must allow the codes and the level. ERR_NO_ROUTE with
- * the rule; ERR_LEVEL_CEILING or ERR_HANDLING_NOT_ALLOWED when paths exist and only that forbids
- * all of them. `next` points into the directory. */
+/* The next hop of a copy that stands at broker `at`: the recipient itself when `at` is its home,
+ * else the neighbour on the cheapest admissible path to one of its homes (ties: fewer hops, then
+ * names in byte order). Links and brokers on the path must allow the codes and the level.
+ * ERR_NO_ROUTE with the rule; ERR_LEVEL_CEILING or ERR_HANDLING_NOT_ALLOWED when paths exist and
+ * only that forbids all of them. `next` points into the directory. */
 enum err policy_next_hop(const Sp__Directory *directory, const struct policy_request *request,
                          const char *at, const char *recipient, const char **next,
                          char rule[POLICY_RULE]);

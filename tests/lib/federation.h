@@ -1,6 +1,6 @@
-/* A complete small federation for tests, in memory: keys, certificates, statements, root, directory,
- * timestamp, and the trust snapshot over them. No Argon2, no files, everything derived from the
- * `env` that is given, so that the same seed gives the same bytes.
+/* A complete small federation for tests, in memory: keys, certificates, statements, root,
+ * directory, timestamp, and the trust snapshot over them. No Argon2, no files, everything derived
+ * from the `env` that is given, so that the same seed gives the same bytes.
  *
  *   struct test_env env;
  *   test_env_init(&env, 1);
@@ -12,10 +12,10 @@
  *   federation_free(f);
  *
  * Brokers: tallinn, riga, vilnius; links tallinn-riga and riga-vilnius. Agencies: EE.POLICE and
- * EE.CUSTOMS at tallinn, LV.* at riga, LT.* at vilnius; with fewer brokers the others' agencies move
- * to the last one that there is. Code book H0 to H3, allowed to all; every ceiling is CONFIDENTIAL,
- * but that of LT.CUSTOMS is RESTRICTED. Root: 2 of 3. Endpoints are tcp://127.0.0.1:PORT with ports
- * of no meaning: see federation_edit.
+ * EE.CUSTOMS at tallinn, LV.* at riga, LT.* at vilnius; with fewer brokers the others' agencies
+ * move to the last one that there is. Code book H0 to H3, allowed to all; every ceiling is
+ * CONFIDENTIAL, but that of LT.CUSTOMS is RESTRICTED. Root: 2 of 3. Endpoints are
+ * tcp://127.0.0.1:PORT with ports of no meaning: see federation_edit.
  *
  * Each change signs new documents at the env's present time and puts a new snapshot into f->trust;
  * whoever holds the old one keeps it with trust_ref. Link with: federation_test_dep. */
@@ -46,7 +46,8 @@ void test_env_advance(struct test_env *t, uint64_t ms);
 #define FEDERATION_NAME "baltic.example"
 #define FEDERATION_BROKERS 3
 #define FEDERATION_AGENCIES_MAX 6
-#define FEDERATION_ENCRYPT_KEYS 4 /* three of 7 days each, one after the other; then last resort */
+#define FEDERATION_ENCRYPT_KEYS 4 /* three of 7 days each, one after the other; then last resort \
+                                   */
 
 struct federation_broker {
     const char *name;
@@ -112,8 +113,8 @@ enum err federation_find_encrypt(void *agency, const struct key_id *id, const st
 
 /* Signs a new timestamp (24 hours) and fresh CRLs (7 days) at the present time. */
 enum err federation_refresh(struct federation *f);
-/* A new directory version; `edit` (may be NULL) changes the builder before it is signed: entries may
- * be altered in place, texts replaced with ones that outlive the call, counts made smaller. */
+/* A new directory version; `edit` (may be NULL) changes the builder before it is signed: entries
+ * may be altered in place, texts replaced with ones that outlive the call, counts made smaller. */
 enum err federation_edit(struct federation *f, void (*edit)(void *ctx, Sp__Directory *d),
                          void *ctx);
 /* A new leaf key, leaf, encryption keys and statement for one agency. The old secrets are freed. */
