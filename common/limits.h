@@ -116,6 +116,17 @@
 #define LIMIT_OFFICERS 1024
 #define LIMIT_LIST 1000                            /* rows of one answer */
 
+/* Programs. */
+#define LIMIT_PATH 4096                            /* text of a path, NUL included */
+#define LIMIT_LOG_FIELDS 24                        /* of one event, its head not counted */
+#define LIMIT_LOG_VALUE 512                        /* bytes of one value as written */
+#define LIMIT_LOG_LINE 4096                        /* bytes of one line, newline included */
+#define LIMIT_CLI_OPTIONS 64                       /* of one command, global ones included */
+#define LIMIT_CLI_ARGUMENTS 4096                   /* words on a command line */
+#define LIMIT_CLI_MESSAGE (16 * LIMIT_KIB)         /* bytes of one error text */
+#define LIMIT_TABLE_COLUMNS 16
+#define LIMIT_TABLE_BYTES (64 * LIMIT_MIB)         /* text of all cells */
+
 /* protobuf decoding: memory that one message may take, as a multiple of its size plus a floor. */
 #define LIMIT_DECODE_FACTOR 16
 #define LIMIT_DECODE_FLOOR (64 * LIMIT_KIB)
