@@ -83,10 +83,11 @@ enum err document_build(enum document_kind kind, const void *payload, struct buf
 enum err document_build_signed(enum document_kind kind, const void *payload,
                                const struct secret *key, struct buf *out, struct why *why);
 
-/* Names. */
-bool name_is_agency(const char *text); /* [A-Z]{2}(\.[A-Z0-9-]{1,24}){1,3} */
-bool name_is_broker(const char *text); /* [a-z0-9][a-z0-9-]{0,31} */
-bool name_is_domain(const char *text); /* lower-case DNS name, at most 253 bytes */
-bool name_is_code(const char *text);   /* [A-Z][A-Z0-9-]{0,14} */
+/* A lower-case DNS name of at least two labels, as trust domains and federations have. */
+bool name_is_domain(const char *text);
+/* A handling code: [A-Z][A-Z0-9-]{0,14}. */
+bool name_is_code(const char *text);
+/* A group: [a-z0-9][a-z0-9-]{0,62}. */
+bool name_is_group(const char *text);
 
 #endif

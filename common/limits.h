@@ -42,6 +42,7 @@
 #define LIMIT_AGENT 33                             /* text of an agent name, NUL included */
 #define LIMIT_GROUP 64
 #define LIMIT_CODE 16                              /* text of a handling code, NUL included */
+#define LIMIT_REFUSAL_CODE 32                      /* text of a refusal code, NUL included */
 
 /* Documents. */
 #define LIMIT_DOCUMENT LIMIT_MIB
@@ -53,6 +54,28 @@
 #define LIMIT_BROKERS 256
 #define LIMIT_LINKS 64                             /* of one broker */
 #define LIMIT_STATEMENT_KEYS 16
+#define LIMIT_DOMAIN 254                           /* text of a DNS name, NUL included */
+#define LIMIT_ROOT_KEYS 16
+#define LIMIT_CURVE_KEYS 4                         /* of one broker or statement */
+#define LIMIT_CODES 32
+#define LIMIT_GROUPS 256
+#define LIMIT_HOMES 4
+#define LIMIT_TEXTS 32                             /* languages of one name */
+#define LIMIT_LABEL 256                            /* one name in one language */
+#define LIMIT_LINK_COST 65535
+#define LIMIT_LINKS_ALL (LIMIT_BROKERS * LIMIT_LINKS / 2)
+#define LIMIT_ROOT_MS ((uint64_t)731 * 86400000)
+#define LIMIT_DIRECTORY_MS ((uint64_t)90 * 86400000)
+#define LIMIT_TIMESTAMP_MS ((uint64_t)86400000)
+#define LIMIT_STATEMENT_MS ((uint64_t)40 * 86400000)
+#define LIMIT_CURVE_KEY_MS ((uint64_t)731 * 86400000)
+#define LIMIT_CRL_MS_MIN ((uint64_t)3600000)       /* the directory's bound on a CRL's age */
+#define LIMIT_CRL_MS ((uint64_t)31 * 86400000)
+#define LIMIT_CRL_ENTRIES 4096
+#define LIMIT_LEAF_LIFETIME_MS ((uint64_t)30 * 86400000)
+#define LIMIT_EXPIRED_LEAF_MS ((uint64_t)16 * 86400000) /* kept for what it signed before */
+#define LIMIT_CA_LIFETIME_MS ((uint64_t)3653 * 86400000)
+#define LIMIT_EARLIER_LEAVES 4                     /* of one agency, beside the newest */
 
 /* Wire. */
 #define LIMIT_FRAME_UNAUTH (64 * LIMIT_KIB)
@@ -103,6 +126,8 @@
 
 /* Keys. */
 #define LIMIT_SECRET LIMIT_MIB                     /* one secret in locked memory */
+#define LIMIT_KEY_FILE (16 * LIMIT_KIB)
+#define LIMIT_PASSPHRASE LIMIT_KIB
 #define LIMIT_ARGON2_OPS 16                        /* passes */
 #define LIMIT_ARGON2_MEM (256 * LIMIT_MIB)
 
