@@ -34,6 +34,7 @@
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 #define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
+#define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
 
 /* Names. */
 #define LIMIT_AGENCY 80                            /* text of an agency name, NUL included */
@@ -115,6 +116,7 @@
 #define LIMIT_PROOF_PATH 64
 #define LIMIT_NOTE (128 * LIMIT_KIB)               /* a signed note of any kind */
 #define LIMIT_NOTE_SIGNATURES 100
+#define LIMIT_NOTE_SIGNATURE (8 * LIMIT_KIB)       /* post-quantum ones have 5 kB */
 #define LIMIT_CHECKPOINT (8 * LIMIT_KIB)
 #define LIMIT_RECEIPT (80 * LIMIT_KIB)             /* leaf, path, checkpoint */
 #define LIMIT_RECEIPT_CACHE 4096                   /* verified checkpoints remembered */

@@ -105,8 +105,9 @@ const struct envelope_part *envelope_part(const struct envelope *e, size_t i);
 uint64_t envelope_parts_len(const struct envelope *e);
 
 /* Verified batch roots: (public key, size, root, signature). Only what verified goes in, so that
- * the envelopes of a batch cost one signature check together. Holds `max` of them (at least 1; 0 is
- * ERR_MALFORMED), a newer one may displace an older one. Belongs to one thread. */
+ * the envelopes of a batch cost one signature check together. Holds at most `max` of them, 1 to
+ * LIMIT_BATCH_CACHE (ERR_MALFORMED, ERR_TOO_LARGE); a newer one may displace an older one. Belongs
+ * to one thread. */
 struct batch_cache;
 enum err batch_cache_new(size_t max, struct batch_cache **ret);
 /* Accepts NULL. */

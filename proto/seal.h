@@ -20,7 +20,7 @@ struct seal_recipient {
 };
 
 struct seal_input {
-    struct envelope_header header; /* handling sorted; id's time is created_ms */
+    struct envelope_header header;           /* suite 1; handling sorted; id's time is created_ms */
     const struct seal_recipient *recipients; /* sorted by agency, distinct */
     size_t n_recipients;
     const struct envelope_part *parts; /* part 0 is the body */
@@ -30,19 +30,25 @@ struct seal_input {
 
 /* HPKE contexts of one commit: one for each recipient key, so that what is committed together
  * shares encapsulations. Owned by one thread, never stored; freeing wipes it. A context that
- * reached LIMIT_WRAP_SEQ or failed is replaced by a fresh one. */
+ * reached LIMIT_WRAP_SEQ or failed is replaced by a fresh one; a pool of LIMIT_WRAP_POOL contexts
+ * drops them all before the next. `env` outlives the pool. */
 struct wrap_pool;
 enum err wrap_pool_new(const struct env *env, struct wrap_pool **ret);
 void wrap_pool_free(struct wrap_pool *p);
 
-/* Everything but the signature: a sealed, unsigned envelope. */
+/* Everything but the signature: a sealed, unsigned envelope. Nothing of `in` is borrowed
+ * afterwards. What envelope_decode would refuse is refused here with the same error and takes
+ * nothing from the pool. ERR_WRONG_USAGE when a recipient's key id is not that of its public key.
+ */
 struct sealed;
 enum err seal(struct wrap_pool *pool, const struct seal_input *in, struct sealed **ret);
+/* Accepts NULL. */
 void sealed_free(struct sealed *s);
 const struct digest *sealed_digest(const struct sealed *s);
 
 /* Signs `n` sealed envelopes at once (1 to LIMIT_BATCH): n = 1 gives a single signature, more a
- * batch. All must carry the key id of `key`. Appends envelope i's bytes to outs[i]. */
+ * batch. All must carry the key id of `key`, else ERR_WRONG_USAGE. Appends envelope i's bytes to
+ * outs[i], which are distinct; on failure to none of them. */
 enum err seal_sign(struct sealed *const *envelopes, size_t n, const struct secret *key,
                    struct buf *const *outs);
 
@@ -53,7 +59,8 @@ enum err seal_sign(struct sealed *const *envelopes, size_t n, const struct secre
 typedef enum err (*open_find_key)(void *ctx, const struct key_id *id, const struct secret **ret);
 enum err open_envelope(const struct envelope *e, const char *agency, open_find_key find, void *ctx,
                        struct secret **file_key);
-/* Checks the commitment alone, for evidence in which the file key is disclosed. */
+/* Checks the commitment alone, for evidence in which the file key is disclosed. ERR_BAD_COMMITMENT.
+ */
 enum err open_check_commitment(const struct envelope *e, const struct secret *file_key);
 
 #endif
