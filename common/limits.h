@@ -34,7 +34,6 @@
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 #define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
-#define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
 
 /* Names. */
 #define LIMIT_AGENCY 80                            /* text of an agency name, NUL included */

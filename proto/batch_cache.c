@@ -1,5 +1,7 @@
 #include "proto/batch_cache.h"
 
+#include "common/limits.h"
+
 #include <stdlib.h>
 #include <string.h>
 

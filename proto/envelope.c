@@ -1,5 +1,6 @@
 #include "proto/envelope.h"
 
+#include "common/limits.h"
 #include "common/merkle.h"
 #include "proto/batch_cache.h"
 #include "proto/envelope_rules.h"

@@ -1,10 +1,12 @@
 #include "proto/envelope_rules.h"
 
 #include "common/hpke.h"
+#include "common/limits.h"
 #include "common/merkle.h"
 #include "common/text.h"
 #include "proto/envelope_core.h"
 #include "proto/part.h"
+#include "proto/pb.h"
 
 #include <string.h>
 

@@ -1,5 +1,6 @@
 #include "proto/seal.h"
 
+#include "common/limits.h"
 #include "common/merkle.h"
 #include "common/text.h"
 #include "proto/envelope_core.h"

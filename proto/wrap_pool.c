@@ -1,5 +1,7 @@
 #include "proto/wrap_pool.h"
 
+#include "common/limits.h"
+
 #include "proto/envelope_core.h"
 
 #include <assert.h>
