@@ -21,17 +21,26 @@ struct pb;
 
 /* Decodes `bytes` as the message that `descriptor` (sp__frame__descriptor ...) describes.
  * `max` is the cap on bytes.len. Memory is bounded by LIMIT_DECODE_FACTOR * len +
- * LIMIT_DECODE_FLOOR, depth by LIMIT_DECODE_DEPTH.
- * Errors: ERR_TOO_LARGE, ERR_UNKNOWN_FIELD (at any depth), ERR_NON_CANONICAL, ERR_MALFORMED
- * (everything else: truncated, bad UTF-8, NUL in a string, enum value that the schema lacks),
- * ERR_NO_MEMORY. The caller frees with pb_free. */
+ * LIMIT_DECODE_FLOOR, depth by LIMIT_DECODE_DEPTH (the outermost message is 1).
+ * Errors, for the first fault in the order of the bytes:
+ *   ERR_TOO_LARGE      over `max`, the memory or the depth
+ *   ERR_UNKNOWN_FIELD  a field number that the schema lacks, at any depth
+ *   ERR_NON_CANONICAL  an overlong varint, a field out of order or twice, a default on the wire, a
+ *                      list of numbers that is packed when the schema says unpacked or conversely
+ *   ERR_MALFORMED      everything else: truncated, wrong wire type, a number outside its type, an
+ *                      enum value that the schema lacks, bad UTF-8, NUL in a string
+ *   ERR_NO_MEMORY      of ours
+ * A `bytes` field that holds a message is opaque here: it is decoded by its own call.
+ * The caller frees with pb_free. */
 enum err pb_decode(const ProtobufCMessageDescriptor *descriptor, struct span bytes, size_t max,
                    struct pb **ret);
+/* Wipes and frees; accepts NULL. */
 void pb_free(struct pb *p);
 /* The message as its generated struct; valid until pb_free. Optional strings are "" when absent. */
 const void *pb_view(const struct pb *p);
 
-/* Packs a builder and appends it to `out`. Sets out->err when it does not fit. */
+/* Packs a builder and appends it to `out`. Sets out->err when it does not fit. Strings of a builder
+ * are UTF-8 and its lists have no NULL; this is not checked. */
 void pb_encode(const void *message, struct buf *out);
 
 /* A bytes field as a span and back. The span borrows; pb_bytes casts const away only because
