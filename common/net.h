@@ -30,10 +30,11 @@ struct net_options {
     const struct env *env;      /* clock and jitter of the back-off; outlives the net */
     const uint8_t *secret_key;  /* NET_KEY bytes; borrowed until net_free() */
     const uint8_t *public_key;  /* NET_KEY bytes that belong to it; copied */
-    size_t frame_max;           /* bytes of one part of a message; a larger one cuts the sender */
+    size_t frame_max;           /* bytes of one message, all parts together */
     unsigned send_queue_max;    /* messages queued to one peer before ERR_FULL */
     unsigned receive_queue_max; /* messages of one peer held before it is no longer read */
-    unsigned connections_max;   /* accepted connections; those above are closed at once */
+    unsigned connections_max;   /* accepted connections; those above are closed at once; lowered
+                                   to what RLIMIT_NOFILE allows less LIMIT_NET_FD_RESERVE */
     unsigned backlog;           /* of listen(2) */
     unsigned linger_ms;         /* time that net_free() may spend on unsent messages */
     unsigned handshake_ms;      /* a connection that has not authenticated by then is closed */
@@ -71,8 +72,8 @@ struct net_bound {
 };
 
 /* Accepts connections at "tcp://ADDRESS:PORT"; PORT may be `*` for a free one; `ret` tells which.
- * May be called several times. ERR_CONFIG for an endpoint that is not understood, ERR_IO (with
- * errno) when it cannot be bound. */
+ * May be called LIMIT_NET_LISTENS times, then ERR_FULL. ERR_CONFIG for an endpoint that is not
+ * understood, ERR_IO (with errno) when it cannot be bound. */
 enum err net_listen(struct net *net, const char *endpoint, struct net_bound *ret);
 
 /* Keeps a connection to `peer` at "tcp://HOST:PORT", whose server key is `key`: connects, and
@@ -90,13 +91,13 @@ enum err net_disconnect(struct net *net, const char *peer);
 /* Hands one message of 1 to LIMIT_NET_PARTS parts to the transport, by the own connection to
  * `peer` when that is up, else by the latest one on which it spoke. ERR_OK is no acknowledgement.
  * Nothing was sent on: ERR_UNAVAILABLE, not connected; ERR_FULL, its queue is at the bound;
- * ERR_TOO_LARGE, a part over frame_max or too many parts; ERR_NO_MEMORY. Copies the parts. */
+ * ERR_TOO_LARGE, over frame_max or too many parts; ERR_NO_MEMORY. Copies the parts. */
 enum err net_send(struct net *net, const char *peer, const struct span *parts, size_t count);
 /* True when net_send() to `peer` would not be ERR_UNAVAILABLE for all that is known. */
 bool net_is_up(const struct net *net, const char *peer);
 
 enum net_event_kind {
-    NET_MESSAGE,
+    NET_MESSAGE, /* may come from a peer that is no longer up */
     /* From now on net_send() reaches the peer: an own connection stands, or a message came on an
      * accepted one. It comes again without NET_PEER_DOWN when the peer opened a newer connection;
      * what was handed to the former may be lost. */
@@ -109,7 +110,8 @@ enum net_refusal {
     NET_REFUSED_KEY,       /* a handshake with a key that is not in the table */
     NET_REFUSED_REVOKED,   /* messages on a connection whose key left the table */
     NET_REFUSED_HANDSHAKE, /* a handshake that broke off: no CURVE, wrong server key, too slow */
-    NET_REFUSED_MESSAGE,   /* too many parts or bytes: the connection was cut */
+    NET_REFUSED_MESSAGE,   /* too many parts or bytes, or a routing id chosen by the peer: the
+                              connection was cut */
 };
 
 struct net_event {
