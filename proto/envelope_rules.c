@@ -215,6 +215,8 @@ enum err rules_parts(const Sp__Parts *parts, struct envelope_part *ret)
         /* A recipient opens the body in memory, so it has its own limit. */
         if (plain > (i == 0 ? body_padded_len(LIMIT_BODY) : LIMIT_PART))
             return ERR_TOO_LARGE;
+        if (i == 0 && !body_is_padded_len(plain))
+            return ERR_MALFORMED;
         ret[i].kind = p->kind;
         ret[i].ct_len = p->ct_len;
     }

@@ -416,6 +416,12 @@ size_t body_padded_len(size_t content)
     return padme(len < LIMIT_BODY_PAD_MIN ? LIMIT_BODY_PAD_MIN : len);
 }
 
+bool body_is_padded_len(uint64_t padded)
+{
+    return padded >= LIMIT_BODY_PAD_MIN && padded <= body_padded_len(LIMIT_BODY) &&
+           padme((size_t)padded) == padded;
+}
+
 void body_pad(struct span content, struct buf *out)
 {
     size_t padding;

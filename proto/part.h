@@ -14,6 +14,9 @@
 #include "common/secret.h"
 #include "common/span.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #define PART_NONCE 16
 #define PART_CHUNK ((size_t)64 * 1024)
 #define PART_TAG 16
@@ -61,6 +64,8 @@ enum err part_open(const struct secret *file_key, struct span sealed, struct buf
  * asserted by body_padded_len, ERR_TOO_LARGE in out->err from body_pad. body_unpad refuses non-zero
  * or wrongly sized padding with ERR_NON_CANONICAL; what it returns borrows from `padded`. */
 size_t body_padded_len(size_t content);
+/* True when some content is padded to `padded` bytes: everybody can see that a body is padded. */
+bool body_is_padded_len(uint64_t padded);
 void body_pad(struct span content, struct buf *out);
 enum err body_unpad(struct span padded, struct span *ret);
 
