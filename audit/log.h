@@ -36,8 +36,8 @@ extern const struct store_table audit_tables[AUDIT_TABLES];
  * extend the last one that it signed (ERR_BAD_PROOF). */
 struct audit_signer {
     void *ctx;
-    /* `old_size` of 0: the first. The proof leads from the last head that the signer signed; ask for
-     * its size with `last`. */
+    /* `old_size` of 0: the first. The proof leads from the last head that the signer signed; ask
+     * for its size with `last`. */
     enum err (*last)(void *ctx, uint64_t *size, struct digest *root);
     enum err (*sign)(void *ctx, uint64_t size, const struct digest *root,
                      const struct digest *proof, size_t proof_len, struct buf *checkpoint);
@@ -45,31 +45,34 @@ struct audit_signer {
 
 /* The signer in this process: writes and fsyncs {size, root} in its own file `state_path` before it
  * signs, and refuses (ERR_BAD_PROOF) what does not extend it: a smaller size, another root at the
- * same size, a proof that does not hold. `key` (Ed25519 secret) is borrowed for the signer's life.
- * ERR_CORRUPT for a state file that does not hold, ERR_IO, ERR_LOCKED when another process has it. */
+ * same size, a proof that does not hold. `key` (Ed25519 secret) is copied. ERR_CORRUPT for a state
+ * file that does not hold, ERR_CONFIG for that of another origin, ERR_LOCKED when another process
+ * has it, and the errors of common/file.h. */
 enum err audit_signer_local(const char *origin, const struct secret *key, const char *state_path,
                             struct audit_signer *ret);
 void audit_signer_local_fini(struct audit_signer *s);
 
 struct audit_log;
-/* Opens the log in `store`, checks the head in O(log n) (last leaf against its tile, edges against the
- * stored head) and creates it when the store is new. `name` is the owner (broker or agency), the
- * origin is FEDERATION/NAME. `signer` is borrowed. ERR_CORRUPT, ERR_CONFIG for another origin. */
+/* Opens the log in `store`, checks the head in O(log n) (last leaf against its tile, edges against
+ * the stored head) and creates it when the store is new. `name` is the owner (broker or agency),
+ * the origin is FEDERATION/NAME. `signer` is borrowed. ERR_CORRUPT, ERR_CONFIG for another origin.
+ */
 enum err audit_log_open(struct store *store, const char *federation, const char *name,
                         const struct audit_signer *signer, const struct env *env,
                         struct audit_log **ret);
 void audit_log_close(struct audit_log *log);
 const char *audit_log_origin(const struct audit_log *log);
 
-/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in, and `detail` of the
- * leaf. `detail` may be empty; else it is kept erasable beside the log and the leaf commits to it:
- * SHA-256("sealpost-detail-v1" || 00 || salt || detail) with a fresh salt of 32 bytes. The error is
- * the transaction's sticky one (ERR_TOO_LARGE over LIMIT_LEAF or LIMIT_DETAIL); after it the
- * transaction must be aborted. `index` is the leaf's place. What `leaf` points to is borrowed. */
+/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in, and `detail` of
+ * the leaf. `detail` may be empty; else it is kept erasable beside the log and the leaf commits to
+ * it: SHA-256("sealpost-detail-v1" || 00 || salt || detail) with a fresh salt of 32 bytes. The
+ * error is the transaction's sticky one (ERR_TOO_LARGE over LIMIT_LEAF or LIMIT_DETAIL); after it
+ * the transaction must be aborted. `index` is the leaf's place. What `leaf` points to is borrowed.
+ */
 void audit_log_append(struct audit_log *log, struct store_txn *txn, Sp__Leaf *leaf,
                       struct span detail, uint64_t *index);
-/* Deletes the detail (and its salt) beside leaf `index`; the tree stays as it is. The caller appends
- * the administrative leaf that says so. ERR_NOT_FOUND when there is none. */
+/* Deletes the detail (and its salt) beside leaf `index`; the tree stays as it is. The caller
+ * appends the administrative leaf that says so. ERR_NOT_FOUND when there is none. */
 enum err audit_log_erase(struct audit_log *log, struct store_txn *txn, uint64_t index);
 /* To be called before store_commit: writes tiles and head of what was appended in this txn, and the
  * newest checkpoint. */
