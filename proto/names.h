@@ -5,6 +5,8 @@
 
 #include "common/err.h"
 
+#include <stdbool.h>
+
 /* Kinds of words. `value` is the number in the schema. */
 enum name_list {
     NAME_KIND,         /* request answer information ... */
@@ -28,13 +30,13 @@ enum transport_state {
     STATE_UNRESOLVED,
 };
 
-/* The word for `value`; NULL when the list has none. */
+/* The word for `value`; NULL when the list has none, as for 0 (unspecified). */
 const char *name_of(enum name_list list, int value);
 /* The value of `word`; ERR_USAGE when unknown. */
 enum err name_parse(enum name_list list, const char *word, int *ret);
 /* All words of a list, separated by one space, for help texts. */
 const char *name_words(enum name_list list);
 /* True for a 4x4 evaluation: source A B C X, information 1 2 3 4. */
-int name_is_evaluation(const char *text);
+bool name_is_evaluation(const char *text);
 
 #endif
