@@ -125,6 +125,19 @@
 #define LIMIT_AUDIT_SOURCES 64                     /* logs that one command reads */
 #define LIMIT_AUDIT_FINDINGS 1000                  /* told one by one; the rest is counted */
 
+/* Store. */
+#define LIMIT_STORE_TABLES 64
+#define LIMIT_STORE_NAME 32                        /* text of a table's name, NUL included */
+#define LIMIT_STORE_KEY 511
+#define LIMIT_STORE_VALUE (16 * LIMIT_MIB)
+#define LIMIT_STORE_MAP_MIN LIMIT_MIB
+#define LIMIT_STORE_MAP ((uint64_t)4 << 40)
+#define LIMIT_STORE_FLOOR (64 * LIMIT_MIB)         /* of the file system, left to others */
+#define LIMIT_STORE_AHEAD (8 * LIMIT_MIB)          /* allocated beyond what is used */
+#define LIMIT_STORE_ORDINARY 80                    /* per cent of the map */
+#define LIMIT_STORE_RESERVE 95
+#define LIMIT_STORE_COPY_TRIES 16                  /* when the writer overtakes */
+
 /* Keys. */
 #define LIMIT_SECRET LIMIT_MIB                     /* one secret in locked memory */
 #define LIMIT_KEY_FILE (16 * LIMIT_KIB)
