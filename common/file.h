@@ -27,7 +27,8 @@ enum err file_read(const char *path, size_t max, struct buf *ret);
 enum err file_read_fd(int fd, size_t max, struct buf *ret);
 
 /* Puts `bytes` at `path` with exactly `mode`, replacing what is there: temporary file beside it,
- * fsync, rename, fsync of the directory. On failure the old file stands. */
+ * fsync, rename, fsync of the directory. On failure the old file stands, unless only the last sync
+ * failed: then the new one may be there already. A symbolic link is replaced, not followed. */
 enum err file_write_atomic(const char *path, struct span bytes, mode_t mode);
 /* The same, but never overwrites: ERR_EXISTS. */
 enum err file_create(const char *path, struct span bytes, mode_t mode);
