@@ -170,5 +170,7 @@
 #define LIMIT_DECODE_FACTOR 16
 #define LIMIT_DECODE_FLOOR (64 * LIMIT_KIB)
 #define LIMIT_DECODE_DEPTH 16
+#define LIMIT_JSON (4 * LIMIT_MIB)                 /* text that is read as one message */
+#define LIMIT_JSON_WHY LIMIT_KIB                   /* why it was not */
 
 #endif
