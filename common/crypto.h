@@ -120,7 +120,7 @@ enum err argon2id(struct span pass, const uint8_t salt[ARGON2_SALT], uint64_t op
 
 /* SipHash-2-4, for checksums of stored records: with a secret key where secrets lie, with zeros
  * where anyone shall be able to check. One part is plain SipHash; of several, it is SipHash over
- * their lengths and checksums, so that no byte can move from one part to the next.
+ * their checksums (u64le each), so that no byte can move from one part to the next.
  * At most CHECKSUM_PARTS parts (asserted). */
 #define CHECKSUM_KEY ((size_t)16)
 #define CHECKSUM_PARTS 8
