@@ -31,6 +31,7 @@
 #define LIMIT_BATCH_PATH 8                         /* log2 of LIMIT_BATCH */
 #define LIMIT_WRAP_SEQ 256                         /* wraps of one HPKE context */
 #define LIMIT_HANDLING 8                           /* codes on one message */
+#define LIMIT_REASON 256                           /* why something was refused, in words */
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 #define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
@@ -151,7 +152,7 @@
 #define LIMIT_CONFIG LIMIT_MIB
 #define LIMIT_CONFIG_TEXT 4096                     /* bytes of one string */
 #define LIMIT_CONFIG_ITEMS 1024                    /* of one list */
-#define LIMIT_CONFIG_DEPTH 4                       /* of mappings and lists */
+#define LIMIT_CONFIG_FIELDS 64                     /* keys of one mapping */
 #define LIMIT_OFFICERS 1024
 #define LIMIT_LIST 1000                            /* rows of one answer */
 
