@@ -71,6 +71,25 @@ Test(crypto_store, checksum_of_one_part_is_siphash)
     cr_assert_eq(checksum64(key, &part, 1), 0x93f5f5799a932462u);
 }
 
+Test(crypto_store, checksum_depends_on_every_byte_of_every_part)
+{
+    const uint8_t key[CHECKSUM_KEY] = {0};
+    uint8_t bytes[CHECKSUM_PARTS][3] = {{0}};
+    struct span parts[CHECKSUM_PARTS];
+
+    for (size_t n = 1; n <= CHECKSUM_PARTS; n++) {
+        uint64_t before;
+
+        parts[n - 1] = span_of(bytes[n - 1], sizeof(bytes[n - 1]));
+        before = checksum64(key, parts, n);
+        for (size_t i = 0; i < n * 3; i++) {
+            bytes[i / 3][i % 3] ^= 0x80;
+            cr_assert_neq(checksum64(key, parts, n), before);
+            bytes[i / 3][i % 3] ^= 0x80;
+        }
+    }
+}
+
 Test(crypto_store, checksum_of_parts_depends_on_their_borders)
 {
     const uint8_t key[CHECKSUM_KEY] = {0};
