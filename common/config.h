@@ -62,7 +62,7 @@ struct config_field {
 
 /* Room for one message "FILE:LINE:COLUMN: what is wrong". */
 struct config_error {
-    char text[512];
+    char text[1024];
 };
 
 /* Reads `path` by `table` into `out`, a zeroed struct that the offsets refer to. On success
