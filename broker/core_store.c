@@ -1,4 +1,5 @@
 #include "broker/core_internal.h"
+#include "common/record.h"
 #include "common/store.h"
 #include "proto/pb.h"
 
@@ -222,16 +223,6 @@ static void forget_exchange(struct step *s, struct span done_key)
     batch_delete(s->core->batch, BROKER_DONE, done_key);
 }
 
-/* The key behind `key` in byte order, in place; false when there is none. */
-static bool key_after(uint8_t *key, size_t len)
-{
-    while (len-- > 0) {
-        if (++key[len] != 0)
-            return true;
-    }
-    return false;
-}
-
 static void forget_done(struct step *s)
 {
     uint64_t now = s->event->now_ms;
@@ -251,7 +242,7 @@ static void forget_done(struct step *s)
             return;
         memcpy(from, key.data, sizeof from);
         forget_exchange(s, span_of(from, sizeof from));
-        if (!key_after(from, sizeof from))
+        if (!record_key_after(from, sizeof from))
             return;
     }
     s->core->next_due_ms = now; /* more is due */
@@ -276,7 +267,7 @@ static void prune_dedup(struct step *s)
             return;
         memcpy(from, key.data, sizeof from);
         batch_delete(s->core->batch, BROKER_DEDUP, span_of(from, sizeof from));
-        if (!key_after(from, sizeof from))
+        if (!record_key_after(from, sizeof from))
             return;
     }
     s->core->next_prune_ms = now;
@@ -344,7 +335,7 @@ static enum err rebuild_exchanges(struct broker_core *c, const struct view *view
             c->stats.quarantined++;
         }
         memcpy(from, number_bytes, sizeof from);
-        if (!key_after(from, sizeof from))
+        if (!record_key_after(from, sizeof from))
             break;
     }
     return ERR_OK;
@@ -378,7 +369,7 @@ static enum err rebuild_controls(struct broker_core *c, const struct view *view)
             c->stats.quarantined++;
         }
         store_key_u64(number, from);
-        if (!key_after(from, sizeof from))
+        if (!record_key_after(from, sizeof from))
             break;
     }
     return ERR_OK;

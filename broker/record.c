@@ -1,38 +1,11 @@
 #include "broker/record.h"
 
+#include "common/record.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #define RECORD_VERSION 0
-
-static void put_text(struct buf *out, const char *text)
-{
-    size_t len = strlen(text);
-
-    buf_put_u8(out, (uint8_t)len);
-    buf_put(out, span_of(text, len));
-}
-
-static void get_text(struct rd *r, char *out, size_t size)
-{
-    struct span s = rd_bytes(r, rd_u8(r));
-
-    if (span_to_str(s, out, size) != ERR_OK && r->err == ERR_OK)
-        r->err = ERR_MALFORMED;
-}
-
-static void get_digest(struct rd *r, struct digest *out)
-{
-    struct span s = rd_bytes(r, sizeof out->b);
-
-    if (s.len == sizeof out->b)
-        memcpy(out->b, s.data, s.len);
-}
-
-static enum err finish(const struct rd *r)
-{
-    return rd_end(r) == ERR_OK ? ERR_OK : ERR_CORRUPT;
-}
 
 enum err exchange_init(struct exchange *x, size_t n_recipients)
 {
@@ -60,8 +33,8 @@ void exchange_encode(const struct exchange *x, struct buf *out)
     buf_put_u8(out, RECORD_VERSION);
     buf_put(out, uuid_bytes(&x->id));
     buf_put(out, digest_span(&x->digest));
-    put_text(out, x->from);
-    put_text(out, x->sender);
+    record_put_text(out, x->from);
+    record_put_text(out, x->sender);
     buf_put_u64be(out, x->accepted_ms);
     buf_put_u64be(out, x->created_ms);
     buf_put_u64be(out, x->expires_ms);
@@ -72,15 +45,15 @@ void exchange_encode(const struct exchange *x, struct buf *out)
     buf_put_u8(out, x->hop);
     buf_put_u8(out, x->n_handling);
     for (size_t i = 0; i < x->n_handling; i++)
-        put_text(out, x->handling[i]);
+        record_put_text(out, x->handling[i]);
     buf_put_u8(out, x->n_seen);
     buf_put(out, span_of(x->seen, (size_t)x->n_seen * sizeof x->seen[0]));
     buf_put_u16be(out, (uint16_t)x->n_recipients);
     for (size_t i = 0; i < x->n_recipients; i++) {
         const struct exchange_recipient *p = &x->recipients[i];
 
-        put_text(out, p->agency);
-        put_text(out, p->next);
+        record_put_text(out, p->agency);
+        record_put_text(out, p->next);
         buf_put_u8(out, (uint8_t)p->state);
         buf_put_u8(out, p->offered);
     }
@@ -93,12 +66,11 @@ static void get_recipients(struct rd *r, struct exchange *x)
         uint8_t state;
         uint8_t offered;
 
-        get_text(r, p->agency, sizeof p->agency);
-        get_text(r, p->next, sizeof p->next);
+        record_get_text(r, p->agency, sizeof p->agency);
+        record_get_text(r, p->next, sizeof p->next);
         state = rd_u8(r);
         offered = rd_u8(r);
-        if (state < EXCHANGE_QUEUED || state > EXCHANGE_EXPIRED || offered > 1)
-            r->err = ERR_MALFORMED;
+        record_check(r, state >= EXCHANGE_QUEUED && state <= EXCHANGE_EXPIRED && offered <= 1);
         p->state = (enum exchange_state)state;
         p->offered = offered == 1;
     }
@@ -107,16 +79,11 @@ static void get_recipients(struct rd *r, struct exchange *x)
 /* Everything before the recipients. */
 static void get_head(struct rd *r, struct exchange *x)
 {
-    struct span s;
-
-    if (rd_u8(r) != RECORD_VERSION)
-        r->err = ERR_MALFORMED;
-    s = rd_bytes(r, sizeof x->id.b);
-    if (s.len == sizeof x->id.b)
-        memcpy(x->id.b, s.data, s.len);
-    get_digest(r, &x->digest);
-    get_text(r, x->from, sizeof x->from);
-    get_text(r, x->sender, sizeof x->sender);
+    record_get_version(r, RECORD_VERSION);
+    record_get_bytes(r, x->id.b, sizeof x->id.b);
+    record_get_bytes(r, x->digest.b, sizeof x->digest.b);
+    record_get_text(r, x->from, sizeof x->from);
+    record_get_text(r, x->sender, sizeof x->sender);
     x->accepted_ms = rd_u64be(r);
     x->created_ms = rd_u64be(r);
     x->expires_ms = rd_u64be(r);
@@ -126,18 +93,13 @@ static void get_head(struct rd *r, struct exchange *x)
     x->urgency = rd_u8(r);
     x->hop = rd_u8(r);
     x->n_handling = rd_u8(r);
-    if (x->n_handling > LIMIT_HANDLING)
-        r->err = ERR_MALFORMED;
+    record_check(r, x->n_handling <= LIMIT_HANDLING);
     for (size_t i = 0; r->err == ERR_OK && i < x->n_handling; i++)
-        get_text(r, x->handling[i], sizeof x->handling[i]);
+        record_get_text(r, x->handling[i], sizeof x->handling[i]);
     x->n_seen = rd_u8(r);
-    if (x->n_seen > EXCHANGE_SEEN)
-        r->err = ERR_MALFORMED;
-    if (r->err != ERR_OK)
-        return;
-    s = rd_bytes(r, (size_t)x->n_seen * sizeof x->seen[0]);
-    if (s.len > 0)
-        memcpy(x->seen, s.data, s.len);
+    record_check(r, x->n_seen <= EXCHANGE_SEEN);
+    if (r->err == ERR_OK)
+        record_get_bytes(r, x->seen, (size_t)x->n_seen * sizeof x->seen[0]);
 }
 
 enum err exchange_decode(struct span bytes, struct exchange *ret)
@@ -155,7 +117,7 @@ enum err exchange_decode(struct span bytes, struct exchange *ret)
     if (x.recipients == NULL)
         return ERR_NO_MEMORY;
     get_recipients(&r, &x);
-    e = finish(&r);
+    e = record_end(&r);
     if (e != ERR_OK) {
         exchange_fini(&x);
         return e;
@@ -182,8 +144,8 @@ void dedup_encode(const struct dedup *d, struct buf *out)
 {
     buf_put_u8(out, RECORD_VERSION);
     buf_put(out, digest_span(&d->digest));
-    put_text(out, d->peer);
-    put_text(out, err_code(d->code));
+    record_put_text(out, d->peer);
+    record_put_text(out, err_code(d->code));
     buf_put_u64be(out, d->number);
     buf_put_u64be(out, d->leaf);
 }
@@ -195,14 +157,13 @@ enum err dedup_decode(struct span bytes, struct dedup *ret)
     char code[64];
     enum err e;
 
-    if (rd_u8(&r) != RECORD_VERSION)
-        return ERR_CORRUPT;
-    get_digest(&r, &d.digest);
-    get_text(&r, d.peer, sizeof d.peer);
-    get_text(&r, code, sizeof code);
+    record_get_version(&r, RECORD_VERSION);
+    record_get_bytes(&r, d.digest.b, sizeof d.digest.b);
+    record_get_text(&r, d.peer, sizeof d.peer);
+    record_get_text(&r, code, sizeof code);
     d.number = rd_u64be(&r);
     d.leaf = rd_u64be(&r);
-    e = finish(&r);
+    e = record_end(&r);
     if (e != ERR_OK)
         return e;
     d.code = err_from_code(code);
@@ -221,8 +182,8 @@ void dedup_key(const struct uuid *id, const char *sender, uint8_t out[DEDUP_KEY]
 void control_encode(const struct control *c, struct buf *out)
 {
     buf_put_u8(out, RECORD_VERSION);
-    put_text(out, c->peer);
-    put_text(out, c->to);
+    record_put_text(out, c->peer);
+    record_put_text(out, c->to);
     buf_put_u64be(out, c->leaf);
     buf_put(out, c->receipt);
 }
@@ -233,13 +194,12 @@ enum err control_decode(struct span bytes, struct control *ret)
     struct rd r = rd_of(bytes);
     enum err e;
 
-    if (rd_u8(&r) != RECORD_VERSION)
-        return ERR_CORRUPT;
-    get_text(&r, c.peer, sizeof c.peer);
-    get_text(&r, c.to, sizeof c.to);
+    record_get_version(&r, RECORD_VERSION);
+    record_get_text(&r, c.peer, sizeof c.peer);
+    record_get_text(&r, c.to, sizeof c.to);
     c.leaf = rd_u64be(&r);
     c.receipt = rd_bytes(&r, rd_left(&r));
-    e = finish(&r);
+    e = record_end(&r);
     if (e != ERR_OK)
         return e;
     *ret = c;
