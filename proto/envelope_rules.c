@@ -188,8 +188,10 @@ enum err rules_wraps(const Sp__Wraps *wraps, struct envelope_recipient *recipien
         if (strcmp(w->agency, r->agency) != 0 ||
             take(pb_span(w->key_id), r->key_id.b, sizeof(r->key_id.b)) != ERR_OK)
             return ERR_MALFORMED;
-        if (w->enc.len != HPKE_ENC || w->ct.len != WRAP_CT || w->seq >= LIMIT_WRAP_SEQ)
+        if (w->enc.len != HPKE_ENC || w->ct.len != WRAP_CT)
             return ERR_MALFORMED;
+        if (w->seq >= LIMIT_WRAP_SEQ)
+            return ERR_TOO_LARGE;
         r->enc = pb_span(w->enc);
         r->wrap_seq = w->seq;
         r->ct = pb_span(w->ct);
@@ -225,8 +227,9 @@ enum err rules_parts(const Sp__Parts *parts, struct envelope_part *ret)
 
 static enum err rules_batch(const Sp__Batch *b)
 {
-    if (b->size < 2 || b->size > LIMIT_BATCH || b->index >= b->size ||
-        b->n_path != merkle_path_len(b->index, b->size))
+    if (b->size > LIMIT_BATCH)
+        return ERR_TOO_LARGE;
+    if (b->size < 2 || b->index >= b->size || b->n_path != merkle_path_len(b->index, b->size))
         return ERR_MALFORMED;
     for (size_t i = 0; i < b->n_path; i++) {
         if (b->path[i].len != sizeof(struct digest))

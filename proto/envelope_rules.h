@@ -2,8 +2,8 @@
  * what nobody would accept. Each function checks a decoded message and writes what it says; the
  * results borrow from the message.
  *
- * Errors, everywhere: ERR_VERSION for another version or suite, ERR_TOO_LARGE for what exceeds a
- * limit of common/limits.h, ERR_MALFORMED for any other rule. */
+ * Errors, everywhere: ERR_VERSION for another version or suite, ERR_TOO_LARGE for a count, size or
+ * span of time over its limit of common/limits.h, ERR_MALFORMED for any other rule. */
 #ifndef SEALPOST_PROTO_ENVELOPE_RULES_H
 #define SEALPOST_PROTO_ENVELOPE_RULES_H
 
