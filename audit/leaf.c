@@ -30,7 +30,7 @@ static bool list_is_ordered(char *const *items, size_t n, size_t max, size_t siz
     return true;
 }
 
-static enum err leaf_check(const Sp__Leaf *leaf)
+enum err leaf_check(const Sp__Leaf *leaf)
 {
     if (leaf->version != 0)
         return ERR_VERSION;

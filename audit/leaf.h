@@ -16,6 +16,9 @@
  * sorted and distinct, and more recipients or codes than a message may have. */
 enum err leaf_decode(struct span bytes, struct pb **pb, const Sp__Leaf **ret);
 
+/* The same rules for a leaf that is to be encoded. */
+enum err leaf_check(const Sp__Leaf *leaf);
+
 /* The salted commitment to a detail: SHA-256("sealpost-detail-v1" || 00 || salt || detail). */
 #define LEAF_SALT 32
 struct digest leaf_commit(const uint8_t salt[LEAF_SALT], struct span detail);

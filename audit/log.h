@@ -63,13 +63,13 @@ enum err audit_log_open(struct store *store, const char *federation, const char 
 void audit_log_close(struct audit_log *log);
 const char *audit_log_origin(const struct audit_log *log);
 
-/* Appends one leaf in `txn`; version, log name and at_ms (when 0) are filled in, and `detail` of
- * the leaf. `detail` may be empty; else it is kept erasable beside the log and the leaf commits to
- * it: SHA-256("sealpost-detail-v1" || 00 || salt || detail) with a fresh salt of 32 bytes. The
- * error is the transaction's sticky one (ERR_TOO_LARGE over LIMIT_LEAF or LIMIT_DETAIL); after it
- * the transaction must be aborted. `index` is the leaf's place. What `leaf` points to is borrowed.
- */
-void audit_log_append(struct audit_log *log, struct store_txn *txn, Sp__Leaf *leaf,
+/* Appends one leaf in `txn`: a copy of `leaf` with version, log name, at_ms (when 0) and the
+ * commitment to the detail filled in; it must satisfy audit/leaf.h (ERR_MALFORMED). `detail` may be
+ * empty; else it is kept erasable beside the log and the leaf commits to it:
+ * SHA-256("sealpost-detail-v1" || 00 || salt || detail) with a fresh salt of 32 bytes. The error is
+ * the transaction's sticky one (ERR_TOO_LARGE over LIMIT_LEAF or LIMIT_DETAIL); after it the
+ * transaction must be aborted. `index` is the leaf's place. */
+void audit_log_append(struct audit_log *log, struct store_txn *txn, const Sp__Leaf *leaf,
                       struct span detail, uint64_t *index);
 /* Deletes the detail (and its salt) beside leaf `index`; the tree stays as it is. The caller
  * appends the administrative leaf that says so. ERR_NOT_FOUND when there is none. */
@@ -96,7 +96,8 @@ uint64_t audit_log_size(const struct audit_log *log);
 enum err audit_log_latest(const struct audit_log *log, struct buf *checkpoint);
 
 /* Appends the receipt for leaf `index`: leaf, path and the first checkpoint that covers it, so that
- * the same question always has the same answer. ERR_NOT_FOUND when no checkpoint covers it yet. */
+ * the same question always has the same answer. `txn` began after the last commit. ERR_NOT_FOUND
+ * when no checkpoint covers it yet. */
 enum err audit_log_receipt(struct audit_log *log, struct store_txn *txn, uint64_t index,
                            struct buf *receipt);
 

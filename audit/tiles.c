@@ -8,7 +8,8 @@
 /* Nodes of one tile: 256 hashes, 128 above them and so on to the two under the next level's hash.
  */
 #define TILE_NODES (2 * TILE_WIDTH - 2)
-/* A commit may end one tile and begin the next; receipts are asked for a little later. */
+/* Receipts are asked for a little after their commit, which may have ended one tile and begun the
+ * next. */
 #define TILE_PLACES 4
 
 struct tile {
@@ -18,6 +19,9 @@ struct tile {
 };
 
 struct tiles {
+    /* The tile that grows at each level: what is in it may not be stored yet, so that reading must
+     * not push it out. */
+    struct tile *growing[TILE_LEVELS];
     struct tile *places[TILE_LEVELS][TILE_PLACES];
 };
 
@@ -76,10 +80,21 @@ void tiles_free(struct tiles *t)
     if (t == NULL)
         return;
     for (size_t l = 0; l < TILE_LEVELS; l++) {
+        free(t->growing[l]);
         for (size_t i = 0; i < TILE_PLACES; i++)
             free(t->places[l][i]);
     }
     free(t);
+}
+
+static void truncate_tile(struct tile *tile, uint64_t total)
+{
+    if (tile == NULL)
+        return;
+    if (tile->index > total / TILE_WIDTH)
+        tile->width = 0;
+    else if (tile->width > total - tile->index * TILE_WIDTH)
+        tile->width = (unsigned)(total - tile->index * TILE_WIDTH);
 }
 
 void tiles_truncate(struct tiles *t, uint64_t size)
@@ -87,38 +102,35 @@ void tiles_truncate(struct tiles *t, uint64_t size)
     for (unsigned l = 0; l < TILE_LEVELS; l++) {
         uint64_t total = tile_hashes(size, l);
 
-        for (size_t i = 0; i < TILE_PLACES; i++) {
-            struct tile *tile = t->places[l][i];
-
-            if (tile == NULL)
-                continue;
-            if (tile->index > total / TILE_WIDTH)
-                tile->width = 0;
-            else if (tile->width > total - tile->index * TILE_WIDTH)
-                tile->width = (unsigned)(total - tile->index * TILE_WIDTH);
-        }
+        truncate_tile(t->growing[l], total);
+        for (size_t i = 0; i < TILE_PLACES; i++)
+            truncate_tile(t->places[l][i], total);
     }
+}
+
+static bool is_tile(const struct tile *tile, uint64_t index)
+{
+    return tile != NULL && tile->index == index && tile->width > 0;
 }
 
 static struct tile *find(const struct tiles *t, unsigned level, uint64_t index)
 {
-    struct tile *tile = t->places[level][index % TILE_PLACES];
+    struct tile *placed = t->places[level][index % TILE_PLACES];
 
-    return tile != NULL && tile->index == index && tile->width > 0 ? tile : NULL;
+    if (is_tile(t->growing[level], index))
+        return t->growing[level];
+    return is_tile(placed, index) ? placed : NULL;
 }
 
-/* An empty tile in the place of `index`. */
-static enum err take_place(struct tiles *t, unsigned level, uint64_t index, struct tile **ret)
+/* Makes `*place` an empty tile. */
+static enum err clear_place(struct tile **place, uint64_t index)
 {
-    struct tile **place = &t->places[level][index % TILE_PLACES];
-
     if (*place == NULL)
         *place = malloc(sizeof(**place));
     if (*place == NULL)
         return ERR_NO_MEMORY;
     (*place)->index = index;
     (*place)->width = 0;
-    *ret = *place;
     return ERR_OK;
 }
 
@@ -135,10 +147,8 @@ static void fill_nodes(struct tile *tile)
     }
 }
 
-static enum err load_tile(struct tiles *t, tiles_load load, void *ctx, const struct place *p,
-                          struct tile **ret)
+static enum err load_tile(struct tile **place, tiles_load load, void *ctx, const struct place *p)
 {
-    struct tile *tile;
     struct span hashes;
     enum err e = load(ctx, p->level, p->index, &hashes);
 
@@ -147,13 +157,12 @@ static enum err load_tile(struct tiles *t, tiles_load load, void *ctx, const str
     if (hashes.len == 0 || hashes.len % sizeof(struct digest) != 0 ||
         hashes.len > TILE_WIDTH * sizeof(struct digest))
         return ERR_CORRUPT;
-    e = take_place(t, p->level, p->index, &tile);
+    e = clear_place(place, p->index);
     if (e != ERR_OK)
         return e;
-    memcpy(tile->nodes, hashes.data, hashes.len);
-    tile->width = (unsigned)(hashes.len / sizeof(struct digest));
-    fill_nodes(tile);
-    *ret = tile;
+    memcpy((*place)->nodes, hashes.data, hashes.len);
+    (*place)->width = (unsigned)(hashes.len / sizeof(struct digest));
+    fill_nodes(*place);
     return ERR_OK;
 }
 
@@ -161,6 +170,7 @@ enum err tiles_get(struct tiles *t, tiles_load load, void *ctx, unsigned level, 
                    struct digest *ret)
 {
     struct place p = place_of(level, index);
+    struct tile **place;
     struct tile *tile;
     enum err e;
 
@@ -168,14 +178,31 @@ enum err tiles_get(struct tiles *t, tiles_load load, void *ctx, unsigned level, 
         return ERR_NOT_FOUND;
     tile = find(t, p.level, p.index);
     if (tile == NULL || tile->width < width_for(&p)) {
-        e = load_tile(t, load, ctx, &p, &tile);
+        place = &t->places[p.level][p.index % TILE_PLACES];
+        e = load_tile(place, load, ctx, &p);
         if (e != ERR_OK)
             return e;
+        tile = *place;
         if (tile->width < width_for(&p))
             return ERR_CORRUPT;
     }
     *ret = tile->nodes[node_at(p.height, p.at)];
     return ERR_OK;
+}
+
+/* The tile that grows ends: it goes where reading looks for it. */
+static enum err begin_tile(struct tiles *t, const struct place *p)
+{
+    struct tile **growing = &t->growing[p->level];
+
+    if (*growing != NULL && (*growing)->width > 0) {
+        struct tile **place = &t->places[p->level][(*growing)->index % TILE_PLACES];
+        struct tile *old = *place;
+
+        *place = *growing;
+        *growing = old;
+    }
+    return clear_place(growing, p->index);
 }
 
 enum err tiles_put(struct tiles *t, tiles_load load, void *ctx, unsigned level, uint64_t index,
@@ -187,13 +214,13 @@ enum err tiles_put(struct tiles *t, tiles_load load, void *ctx, unsigned level, 
 
     if (p.level >= TILE_LEVELS)
         return ERR_TOO_LARGE;
-    tile = find(t, p.level, p.index);
-    if (tile == NULL) {
-        e = p.height == 0 && p.at == 0 ? take_place(t, p.level, p.index, &tile)
-                                       : load_tile(t, load, ctx, &p, &tile);
+    if (!is_tile(t->growing[p.level], p.index)) {
+        e = p.height == 0 && p.at == 0 ? begin_tile(t, &p)
+                                       : load_tile(&t->growing[p.level], load, ctx, &p);
         if (e != ERR_OK)
             return e;
     }
+    tile = t->growing[p.level];
     if (p.height == 0) {
         if (tile->width < p.at)
             return ERR_CORRUPT;

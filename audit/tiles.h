@@ -35,8 +35,9 @@ void tiles_truncate(struct tiles *t, uint64_t size);
  * ERR_CORRUPT for a tile that is not stored, or narrower than the node needs. */
 enum err tiles_get(struct tiles *t, tiles_load load, void *ctx, unsigned level, uint64_t index,
                    struct digest *ret);
-/* A node of a growing tree, as merkle_put. A tile that takes the place of another here must have
- * been stored by then; what a new hash completes is loaded when it is missing. */
+/* A node of a growing tree, as merkle_put. A tile must be stored, where `load` finds it, once it is
+ * full; until then it is kept here. The tile that a new hash belongs to is loaded when it is
+ * missing. */
 enum err tiles_put(struct tiles *t, tiles_load load, void *ctx, unsigned level, uint64_t index,
                    const struct digest *node);
 /* The hashes of a tile that is here, to be stored; empty when it is not. Borrowed until the next
