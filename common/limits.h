@@ -93,7 +93,7 @@
 #define LIMIT_NET_LINKS (LIMIT_LINKS + 16)         /* own connections; during a change both stand */
 #define LIMIT_NET_WATCHED 16
 #define LIMIT_NET_LISTENS 8                        /* endpoints that one net listens at */
-#define LIMIT_NET_BURST 64                         /* refused messages looked at in one go */
+#define LIMIT_NET_BURST 64                         /* messages taken before other sockets are seen */
 #define LIMIT_NET_MONITOR 4096                     /* events of libzmq not yet read */
 #define LIMIT_NET_FD_RESERVE 256                   /* descriptors kept from accepted connections */
 #define LIMIT_NET_REFUSALS 64                      /* keys told apart in refusals not yet reported */
@@ -125,6 +125,7 @@
 #define LIMIT_TLOG_PROOF (256 * LIMIT_KIB)         /* text, the leaf in it */
 #define LIMIT_AUDIT_SOURCES 64                     /* logs that one command reads */
 #define LIMIT_AUDIT_FINDINGS 1000                  /* told one by one; the rest is counted */
+#define LIMIT_AUDIT_STEPS 65536                    /* leaves of one exchange over all logs */
 
 /* Store. */
 #define LIMIT_STORE_TABLES 64

@@ -238,18 +238,16 @@ static enum net_got receive_any(struct net *net, struct net_event *ret)
 
 static void pump(struct net *net)
 {
+    net->unpumped = 0;
     net_accept_pump(net);
     for (size_t i = 0; i < net->link_count; i++)
         net_link_pump(net, net->links[i]);
 }
 
-bool net_next(struct net *net, struct net_event *ret)
+static bool next_message(struct net *net, struct net_event *ret)
 {
     enum net_got got = NET_GOT_REFUSED;
 
-    pump(net);
-    if (next_change(net, ret))
-        return true;
     if (net->has_stash) {
         *ret = net->stash;
         net->has_stash = false;
@@ -257,14 +255,24 @@ bool net_next(struct net *net, struct net_event *ret)
     }
     for (unsigned i = 0; i < LIMIT_NET_BURST && got == NET_GOT_REFUSED; i++)
         got = receive_any(net, &net->stash);
-    if (got == NET_GOT_MESSAGE) {
-        if (!next_change(net, ret))
-            *ret = net->stash;
-        else
-            net->has_stash = true; /* its connection is told first */
+    if (got != NET_GOT_MESSAGE)
+        return false;
+    if (next_change(net, ret))
+        net->has_stash = true; /* its connection is told first */
+    else
+        *ret = net->stash;
+    return true;
+}
+
+bool net_next(struct net *net, struct net_event *ret)
+{
+    /* Looking at every socket costs more than taking a message: now and then, and when idle. */
+    if (++net->unpumped >= LIMIT_NET_BURST)
+        pump(net);
+    if (next_change(net, ret) || next_message(net, ret))
         return true;
-    }
-    return next_refusal(net, ret);
+    pump(net);
+    return next_change(net, ret) || next_refusal(net, ret);
 }
 
 void net_event_release(struct net_event *event)

@@ -116,6 +116,7 @@ struct net {
     size_t refused_count;
     bool has_stash; /* a message that waits for its NET_PEER_UP */
     bool router_turn;
+    unsigned unpumped; /* events taken since the sockets beside the messages were looked at */
     struct net_event stash;
 
     int watched[LIMIT_NET_WATCHED];

@@ -135,15 +135,6 @@ Test(net_accept, connections_are_bounded)
     node_fini(&riga);
 }
 
-/* ZMTP 3 greeting (RFC 37) that asks for CURVE. */
-static void greet(int fd)
-{
-    uint8_t greeting[64] = {0xff, 0, 0, 0, 0, 0, 0, 0, 1, 0x7f, 3, 0};
-
-    memcpy(greeting + 12, "CURVE", 5);
-    cr_assert_eq(send(fd, greeting, sizeof greeting, MSG_NOSIGNAL), (ssize_t)sizeof greeting);
-}
-
 Test(net_accept, a_flood_before_authentication_is_cut)
 {
     struct node riga;
@@ -161,7 +152,7 @@ Test(net_accept, a_flood_before_authentication_is_cut)
     cr_assert_eq(net_listen(riga.net, "tcp://127.0.0.1:*", &riga.bound), ERR_OK);
     fd = tcp_to(&riga.bound);
     turn(&riga);
-    greet(fd);
+    zmtp_greet(fd);
     cr_assert_eq(send(fd, long_command, sizeof long_command, MSG_NOSIGNAL), 9);
     /* Up to the bound it is only slow. */
     cr_assert_eq(send(fd, bytes, LIMIT_FRAME_UNAUTH - 73, MSG_NOSIGNAL),
@@ -193,7 +184,7 @@ Test(net_accept, a_stalled_handshake_is_ended)
     silent = tcp_to(&riga.bound);
     greeted = tcp_to(&riga.bound);
     turn(&riga);
-    greet(greeted);
+    zmtp_greet(greeted);
     AWAIT(&riga, NULL, refusals(&riga, NET_REFUSED_HANDSHAKE) == 2);
     (void)close(silent);
     (void)close(greeted);

@@ -270,6 +270,60 @@ Test(net, backs_off_from_a_dead_server)
     pair_down(&riga, &police);
 }
 
+/* Accepts one connection on a port of its own. */
+static int listen_at(char endpoint[64])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    socklen_t len = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+    cr_assert_eq(listen(fd, 4), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+    (void)snprintf(endpoint, 64, "tcp://127.0.0.1:%u", ntohs(a.sin_port));
+    return fd;
+}
+
+Test(net, a_server_that_floods_is_cut)
+{
+    struct node police;
+    struct net_options o;
+    struct key_pair server;
+    uint8_t *bytes = calloc(1, LIMIT_FRAME_UNAUTH);
+    uint8_t long_command[9] = {0x06, 0, 0, 0, 0, 0, 0x7f, 0, 0};
+    char endpoint[64];
+    int listener = listen_at(endpoint);
+    int fd = -1;
+
+    cr_assert_not_null(bytes);
+    police = (struct node){0};
+    make_keys(&police.keys);
+    make_keys(&server);
+    o = options_of(&police);
+    o.handshake_ms = 600000; /* so that only the bound can end it */
+    node_start(&police, &o);
+    allow(&police, "riga", &server);
+    cr_assert_eq(net_connect(police.net, "riga", endpoint, server.public), ERR_OK);
+    AWAIT(&police, NULL, (fd = accept(listener, NULL, NULL)) >= 0);
+    zmtp_greet(fd);
+    cr_assert_eq(send(fd, long_command, sizeof long_command, MSG_NOSIGNAL), 9);
+    cr_assert_eq(send(fd, bytes, LIMIT_FRAME_UNAUTH - 73, MSG_NOSIGNAL),
+                 (ssize_t)LIMIT_FRAME_UNAUTH - 73);
+    for (uint64_t end = mono_ms(NULL) + 4 * LIMIT_NET_INSPECT_MS; mono_ms(NULL) < end;)
+        turn(&police);
+    cr_assert_eq(police.log_len, 0, "up to the bound it is only slow");
+    cr_assert_eq(send(fd, bytes, 1, MSG_NOSIGNAL), 1);
+    AWAIT(&police, NULL, refusals(&police, NET_REFUSED_MESSAGE) == 1);
+    cr_assert_str_eq(find(&police, NET_REFUSED, NULL)->peer, "riga");
+    while (!is_closed(fd))
+        turn(&police);
+    (void)close(fd);
+    (void)close(listener);
+    free(bytes);
+    node_fini(&police);
+}
+
 Test(net, disconnect)
 {
     struct node riga, police;
