@@ -22,8 +22,8 @@ void why_prefix(struct why *w, const char *format, ...)
     va_end(args);
     char rest[WHY_TEXT];
     memcpy(rest, w->text, sizeof(rest));
-    size_t used = strlen(place);
-    memcpy(w->text, place, used + 1);
-    if (used + 3 < sizeof(w->text))
-        snprintf(w->text + used, sizeof(w->text) - used, ": %s", rest);
+    int room = (int)sizeof(w->text) - 1 - (int)strlen(place) - 2;
+    if (room < 0)
+        room = 0;
+    snprintf(w->text, sizeof(w->text), "%.200s: %.*s", place, room, rest);
 }
