@@ -46,8 +46,9 @@ void test_env_advance(struct test_env *t, uint64_t ms);
 #define FEDERATION_NAME "baltic.example"
 #define FEDERATION_BROKERS 3
 #define FEDERATION_AGENCIES_MAX 6
-#define FEDERATION_ENCRYPT_KEYS 4 /* three of 7 days each, one after the other; then last resort \
-                                   */
+#define FEDERATION_ENCRYPT_KEYS                                      \
+    4 /* three of 7 days each, one after the other; then last resort \
+       */
 
 struct federation_broker {
     const char *name;
