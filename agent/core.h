@@ -1,9 +1,9 @@
 /* The agent's state machine. No socket, file, clock, random source, thread, log or global: as
  * broker/core.h, for one agency.
  *
- * Sealing and signing happen in the step, because a stream's next sequence number and the digest of its last
- * envelope are under the signature; what is sealed in one step is signed together. Bulk encryption
- * happens before, in the thread of the officer's connection. */
+ * Sealing and signing happen in the step, because a stream's next sequence number and the digest of
+ * its last envelope are under the signature; what is sealed in one step is signed together. Bulk
+ * encryption happens before, in the thread of the officer's connection. */
 #ifndef SEALPOST_AGENT_CORE_H
 #define SEALPOST_AGENT_CORE_H
 
@@ -40,12 +40,12 @@ extern const struct store_table agent_tables[AGENT_TABLES];
 struct agent_core;
 
 struct agent_options {
-    const char *agency;         /* borrowed, as the next ones */
-    const char *agent;          /* name of this agent within the agency */
+    const char *agency; /* borrowed, as the next ones */
+    const char *agent;  /* name of this agent within the agency */
     uint8_t epoch[8];
-    const struct secret *sign;  /* Ed25519 */
+    const struct secret *sign; /* Ed25519 */
     struct key_id sign_id;
-    const struct env *env;      /* randomness for sealing */
+    const struct env *env; /* randomness for sealing */
     unsigned in_flight_max;
     uint64_t answer_ms;
     uint64_t retry_ms_min;
@@ -55,10 +55,10 @@ struct agent_options agent_options_default(const char *agency);
 
 /* A draft whose parts are encrypted already. */
 struct agent_draft {
-    uint64_t token;             /* of the local request; comes back in AGENT_LOCAL_RESULT */
-    struct uuid id;             /* its time is created_ms */
+    uint64_t token; /* of the local request; comes back in AGENT_LOCAL_RESULT */
+    struct uuid id; /* its time is created_ms */
     uint64_t expires_ms;
-    const char *const *to;      /* sorted, distinct */
+    const char *const *to; /* sorted, distinct */
     size_t n_to;
     const char *const *handling; /* sorted, distinct */
     size_t n_handling;
@@ -76,12 +76,12 @@ struct agent_draft {
 };
 
 enum agent_event_kind {
-    AGENT_DRAFTS,      /* all drafts of one commit */
-    AGENT_ANSWER,      /* the home broker's answer to a submission */
-    AGENT_INCOMING,    /* an envelope for us, its parts all here */
-    AGENT_CONTROL_IN,  /* a receipt for something that we sent */
+    AGENT_DRAFTS,     /* all drafts of one commit */
+    AGENT_ANSWER,     /* the home broker's answer to a submission */
+    AGENT_INCOMING,   /* an envelope for us, its parts all here */
+    AGENT_CONTROL_IN, /* a receipt for something that we sent */
     AGENT_CONTROL_ACK,
-    AGENT_OPENED,      /* an officer has seen a received message */
+    AGENT_OPENED, /* an officer has seen a received message */
     AGENT_DOCUMENTS_IN,
     AGENT_PEER_UP,
     AGENT_PEER_DOWN,
@@ -139,7 +139,7 @@ struct agent_event {
 };
 
 enum agent_send_kind {
-    AGENT_SEND_TRANSFER,    /* sent mail `number` to `peer` */
+    AGENT_SEND_TRANSFER, /* sent mail `number` to `peer` */
     AGENT_SEND_ANSWER,
     AGENT_SEND_CONTROL,     /* control `number` to `peer` */
     AGENT_SEND_CONTROL_ACK, /* `number` is the tag */

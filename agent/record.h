@@ -1,5 +1,5 @@
-/* Records of the agent's tables: bounded, versioned, big-endian (docs/DISK-FORMAT.md). The store adds
- * a checksum to each. */
+/* Records of the agent's tables: bounded, versioned, big-endian (docs/DISK-FORMAT.md). The store
+ * adds a checksum to each. */
 #ifndef SEALPOST_AGENT_RECORD_H
 #define SEALPOST_AGENT_RECORD_H
 
