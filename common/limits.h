@@ -84,7 +84,7 @@
 #define LIMIT_FRAME_ITEMS 256
 #define LIMIT_INLINE_PARTS (128 * LIMIT_KIB)       /* ciphertext that rides beside its envelope */
 #define LIMIT_CHUNK (256 * LIMIT_KIB)              /* of a part that travels by itself */
-#define LIMIT_CREDIT (8 * LIMIT_CHUNK)             /* unacknowledged bytes of one part */
+#define LIMIT_CREDIT (4 * LIMIT_CHUNK)             /* unacknowledged bytes of one part */
 
 /* Transport. */
 #define LIMIT_ENDPOINT 300                         /* text of an endpoint, NUL included */
