@@ -157,6 +157,8 @@ enum err text_duration_parse(struct span text, uint64_t *ms)
     uint64_t count;
     enum err e;
 
+    if (text.len == 0)
+        return ERR_MALFORMED;
     while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9')
         digits++;
     for (size_t i = 0; i < UNITS; i++) {

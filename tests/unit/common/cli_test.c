@@ -447,7 +447,7 @@ Test(cli, failures_for_people)
 Test(cli, failures_in_json_hold_any_text)
 {
     char text[300], longer[30000];
-    json_t *json;
+    json_t *json, *error;
     int saved, fd = catch_stream(STDERR_FILENO, &saved);
 
     for (size_t i = 0; i < 255; i++)
@@ -457,11 +457,12 @@ Test(cli, failures_in_json_hold_any_text)
     release_stream(STDERR_FILENO, saved, fd, err_text);
     json = json_loads(err_text, 0, NULL);
     cr_assert_not_null(json, "%s", err_text);
-    json = json_object_get(json, "error");
-    cr_assert_str_eq(json_string_value(json_object_get(json, "code")), "replay");
-    cr_assert_eq(strncmp(json_string_value(json_object_get(json, "message")), text, 127), 0);
-    cr_assert_str_eq(json_string_value(json_object_get(json, "next")), err_next(ERR_REPLAY));
-    cr_assert_eq(json_object_size(json), 3);
+    error = json_object_get(json, "error");
+    cr_assert_str_eq(json_string_value(json_object_get(error, "code")), "replay");
+    cr_assert_eq(strncmp(json_string_value(json_object_get(error, "message")), text, 127), 0);
+    cr_assert_str_eq(json_string_value(json_object_get(error, "next")), err_next(ERR_REPLAY));
+    cr_assert_eq(json_object_size(error), 3);
+    json_decref(json);
     fd = catch_stream(STDERR_FILENO, &saved);
     memset(longer, 'x', sizeof(longer));
     longer[sizeof(longer) - 1] = '\0';
@@ -470,6 +471,7 @@ Test(cli, failures_in_json_hold_any_text)
     json = json_loads(err_text, 0, NULL);
     cr_assert_str_eq(json_string_value(json_object_get(json_object_get(json, "error"), "message")),
                      err_meaning(ERR_REPLAY));
+    json_decref(json);
 }
 
 Test(cli, output_that_is_lost_is_a_failure)

@@ -219,6 +219,7 @@ Test(text, since_is_a_time_or_a_duration_ago)
     cr_assert_eq(ms, 0);
     cr_assert_eq(text_since_parse(span_str("2026-11-24T06:10:00Z"), 5, &ms), ERR_OK);
     cr_assert_eq(ms, 1795500600000);
+    cr_assert_eq(text_since_parse(span_of(NULL, 0), 5, &ms), ERR_MALFORMED);
     cr_assert_eq(text_since_parse(span_str("yesterday"), 5, &ms), ERR_MALFORMED);
 }
 
@@ -333,22 +334,9 @@ Test(text, names_of_files_and_cases)
 {
     static const char *const good[] = {"a",      "...",  ".hidden",     "Ülevaade 2026.pdf",
                                        "слежка", "a\\b", "زا\u200c.txt"};
-    static const char *const bad[] = {"",
-                                      ".",
-                                      "..",
-                                      "a/b",
-                                      "/",
-                                      "a\n",
-                                      "\x1b[31m",
-                                      "a\x7f",
-                                      "a\xc2\x85",
-                                      "a\u202eb",
-                                      "\xff",
-                                      "a\u2066b",
-                                      "a\u2028b",
-                                      "a\tb",
-                                      "a\xc2\x9b"
-                                      "b"};
+    static const char *const bad[] = {"",     ".",        "..",       "a/b",       "/",
+                                      "a\n",  "\x1b[31m", "a\x7f",    "a\xc2\x85", "a\u202eb",
+                                      "\xff", "a\u2066b", "a\u2028b", "a\tb",      "a\xc2\x9b!"};
 
     for (size_t i = 0; i < COUNT(good); i++)
         cr_assert(text_is_name(span_str(good[i]), 255), "%s", good[i]);
