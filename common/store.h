@@ -4,8 +4,9 @@
  * (table name, key, value): keyed in tables that say so, else plain, so that an auditor needs no
  * key. What does not hold is reported with its key and never served.
  *
- * One process writes, one transaction at a time; any thread may read. A store is never used across
- * fork (asserted). Commits are synchronous: what store_commit says ERR_OK to survives a power cut.
+ * One process writes, one transaction at a time, which stays on its thread; read transactions may
+ * be used by any thread, one at a time. A store is never used across fork (asserted). Commits are
+ * synchronous: what store_commit says ERR_OK to survives a power cut.
  *
  * Files in the directory, which is the store's alone:
  *   data.mdb      the environment, allocated ahead of use so that no commit finds the disk full
@@ -81,9 +82,11 @@ struct store;
 /* Opens the store, makes it when there is none. `found` may be NULL; it is also filled when the
  * answer is ERR_FORMAT or ERR_CONFIG, so that both sides can be named.
  *
- * With read_only nothing in the directory is changed. A live store is read in place, through the
- * reader table; when that cannot be opened (another uid, a read-only file system, missing) or with
- * `snapshot`, through a consistent copy in `scratch` that vanishes with the process.
+ * With read_only nothing in the directory is changed but reader slots. A live store is read in
+ * place, through the reader table (by a process that has it open only once); when that cannot be
+ * opened (another uid, a read-only file system, missing) or with `snapshot`, through a consistent
+ * copy in `scratch` that vanishes with the process. A process that has the store open for writing
+ * uses store_copy instead.
  *
  * ERR_FORMAT: made by a newer version. An older number is fine: the caller upgrades its records and
  * says store_set_format in the same transaction. ERR_CONFIG: another kind, the wrong checksum key,

@@ -54,7 +54,6 @@ static enum err store_new(const struct store_options *o, struct store **ret)
     s->pid = getpid();
     s->read_only = o->read_only;
     s->disk_floor = o->disk_floor == 0 ? LIMIT_STORE_FLOOR : o->disk_floor;
-    s->fault = o->fault;
     s->table_count = o->table_count;
     pthread_mutex_init(&s->extend, NULL);
     memcpy(s->own.name, STORE_OWN_NAME, sizeof STORE_OWN_NAME);
@@ -266,6 +265,8 @@ static enum err make_file(const struct store_options *o, const char *path)
         store_fail(txn, open_tables(s, txn->mdb, MDB_CREATE));
         store_set_format(txn, o->format);
         store_map_put(txn, &s->own, span_str(STORE_OWN_KIND), span_str(o->kind), 0);
+        if (s->key != NULL)
+            put_key_check(txn);
         e = store_commit(txn);
     }
     if (e == ERR_OK && fsync(s->data_fd) != 0)
@@ -274,20 +275,17 @@ static enum err make_file(const struct store_options *o, const char *path)
     return e == ERR_IN_DOUBT ? ERR_IO : e;
 }
 
-/* Without the caller's fault seam, which is for its own commits. */
-static enum err make(const struct store_options *options, const char *path)
+static enum err make(const struct store_options *o, const char *path)
 {
-    struct store_options o = *options;
     char made[LIMIT_PATH];
-    enum err e = file_join(o.dir, STORE_NEW, made, sizeof made);
+    enum err e = file_join(o->dir, STORE_NEW, made, sizeof made);
 
-    o.fault = NULL;
     if (e == ERR_OK)
-        e = make_file(&o, made);
+        e = make_file(o, made);
     if (e == ERR_OK && rename(made, path) != 0)
         e = file_error(errno);
     if (e == ERR_OK)
-        return file_sync_dir(o.dir);
+        return file_sync_dir(o->dir);
     unlink(made);
     return e;
 }
@@ -437,6 +435,8 @@ enum err store_open(const struct store_options *options, struct store_found *fou
         store_close(s);
         return e;
     }
+    /* The seam is for the caller's own commits. */
+    s->fault = options->fault;
     *ret = s;
     return ERR_OK;
 }
