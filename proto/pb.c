@@ -7,47 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What did not fit into the first block. */
-struct block {
-    struct block *next;
-    size_t size; /* of bytes */
-    uint64_t bytes[];
-};
-
 struct pb {
     ProtobufCMessage *view;
-    struct block *more;
-    size_t allowed; /* bytes that may still be asked for */
-    size_t left;    /* free bytes at the end of `bytes` */
-    size_t size;    /* of bytes */
-    enum err err;   /* why an allocation failed */
+    size_t size; /* of bytes */
+    size_t used;
+    enum err err; /* what it means when protobuf-c does not unpack */
     uint64_t bytes[];
 };
 
+/* The walk has counted what protobuf-c will ask for, so that this does not run out. */
 static void *arena_alloc(void *ctx, size_t size)
 {
     struct pb *p = ctx;
-    struct block *b;
+    uint8_t *at = (uint8_t *)p->bytes + p->used;
 
-    if (size > p->allowed || pb_rounded(size) > p->allowed) {
-        p->err = ERR_TOO_LARGE;
-        return NULL;
-    }
-    size = pb_rounded(size);
-    p->allowed -= size;
-    if (size <= p->left) {
-        p->left -= size;
-        return (uint8_t *)p->bytes + (p->size - p->left - size);
-    }
-    b = malloc(sizeof(*b) + size);
-    if (b == NULL) {
+    if (size > p->size - p->used) {
         p->err = ERR_NO_MEMORY;
         return NULL;
     }
-    b->size = size;
-    b->next = p->more;
-    p->more = b;
-    return b->bytes;
+    p->used += pb_rounded(size);
+    return at;
 }
 
 /* Everything is freed at once by pb_free. */
@@ -97,10 +76,10 @@ enum err pb_decode(const ProtobufCMessageDescriptor *descriptor, struct span byt
     e = pb_scan(descriptor, bytes, memory_max, &need);
     if (e != ERR_OK)
         return e;
-    p = malloc(sizeof(*p) + need);
+    p = malloc(sizeof(*p) + pb_rounded(need));
     if (p == NULL)
         return ERR_NO_MEMORY;
-    *p = (struct pb){.allowed = memory_max, .left = need, .size = need, .err = ERR_MALFORMED};
+    *p = (struct pb){.size = pb_rounded(need), .err = ERR_MALFORMED};
     allocator.allocator_data = p;
     p->view = protobuf_c_message_unpack(descriptor, &allocator, bytes.len, bytes.data);
     e = p->view == NULL ? p->err : ERR_OK;
@@ -118,13 +97,6 @@ void pb_free(struct pb *p)
     if (p == NULL)
         return;
     /* What was decoded may be plaintext. */
-    while (p->more != NULL) {
-        struct block *b = p->more;
-
-        p->more = b->next;
-        crypto_wipe(b->bytes, b->size);
-        free(b);
-    }
     crypto_wipe(p->bytes, p->size);
     free(p);
 }
