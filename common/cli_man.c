@@ -1,46 +1,58 @@
 /* --man: the manual page in roff (man(7) macros), from the tables. */
 #include "common/cli_internal.h"
+#include "common/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Text inside a line: what roff would read as its own is escaped, a hyphen stays one for who
- * copies it. */
+/* One character: what roff would read as its own is escaped, a hyphen stays one for who copies it,
+ * and what is not ASCII does not depend on the reader's locale. */
+static void put_character(FILE *to, uint32_t c)
+{
+    static const struct {
+        char c;
+        const char *roff;
+    } special[] = {
+        {'\\', "\\e"},  {'-', "\\-"},   {'\'', "\\(aq"}, {'`', "\\(ga"},
+        {'~', "\\(ti"}, {'^', "\\(ha"}, {'"', "\\(dq"},
+    };
+
+    for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+        if (c == (uint32_t)special[i].c) {
+            fputs(special[i].roff, to);
+            return;
+        }
+    }
+    if (c < 0x80)
+        fputc((int)c, to);
+    else
+        fprintf(to, "\\[u%04X]", c);
+}
+
+/* Text inside a line. */
 static void put_inline(FILE *to, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        if (*text == '\\')
-            fputs("\\e", to);
-        else if (*text == '-')
-            fputs("\\-", to);
-        else if (*text == '\'')
-            fputs("\\(aq", to);
-        else if (*text == '`')
-            fputs("\\(ga", to);
-        else if (*text == '~')
-            fputs("\\(ti", to);
-        else if (*text == '^')
-            fputs("\\(ha", to);
-        else if (*text == '"')
-            fputs("\\(dq", to);
-        else
-            fputc(*text, to);
-    }
+    size_t at = 0;
+    uint32_t c;
+
+    while (text_utf8_next(span_str(text), &at, &c))
+        put_character(to, c);
 }
 
 /* Lines as they are; \& keeps a '.' at the start from being a request. */
 static void put_lines(FILE *to, const char *text)
 {
+    struct span s = span_str(text);
     bool start = true;
+    size_t at = 0;
+    uint32_t c;
 
-    for (; *text != '\0'; text++) {
-        char one[2] = {*text, '\0'};
-
-        if (start && *text == '.')
+    while (text_utf8_next(s, &at, &c)) {
+        if (start && c == '.')
             fputs("\\&", to);
-        start = *text == '\n';
-        put_inline(to, one);
+        start = c == '\n';
+        put_character(to, c);
     }
     if (!start)
         fputc('\n', to);
@@ -66,11 +78,8 @@ static void put_paragraphs(FILE *to, const char *text)
 
 static void put_upper(FILE *to, const char *text)
 {
-    for (; *text != '\0'; text++) {
-        char one[2] = {(char)toupper((unsigned char)*text), '\0'};
-
-        put_inline(to, one);
-    }
+    for (; *text != '\0'; text++)
+        put_character(to, (uint32_t)toupper((unsigned char)*text));
 }
 
 static void put_option(FILE *to, const struct cli_option *o)

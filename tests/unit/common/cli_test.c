@@ -350,6 +350,7 @@ Test(cli, the_manual_escapes_what_roff_would_read)
     cr_assert_not_null(strstr(out_text, "A \\(aqprogram\\(aq with \\(dqquotes\\(dq.\n.PP\n"
                                         "\\&.Dots at the start, and back\\eslashes.\n"));
     cr_assert_not_null(strstr(out_text, ".SS root init\n"));
+    cr_assert_not_null(strstr(out_text, "\\fIID\\[u2026]\\fR\n"));
     cr_assert_not_null(strstr(out_text, "\\fB\\-t\\fR, \\fB\\-\\-to\\fR \\fIAGENCY\\fR\n"));
     cr_assert_not_null(strstr(out_text, ".SH CONFIGURATION\n.PP\nOne.\n.PP\nTwo.\n.PP\n.nf\n"
                                         "\\&.listen  where to listen\n.fi\n"));
