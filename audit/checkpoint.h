@@ -42,6 +42,9 @@ enum err note_verify(struct span note, const struct note_key *key, struct span *
  * 1970, the latest when it signed more than once. */
 enum err note_verify_cosignature(struct span note, const struct note_key *key, struct span *text,
                                  uint64_t *time_s);
+/* The key hash that the first signature under `name` carries, checked for its form alone.
+ * ERR_NOT_FOUND when there is none. */
+enum err note_hash_of(struct span note, const char *name, uint32_t *ret);
 /* The text alone, with every rule of the format checked and no signature. */
 enum err note_text(struct span note, struct span *text);
 

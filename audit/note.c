@@ -283,6 +283,27 @@ static enum err note_check(struct span note, const struct note_key *key, struct 
     return e;
 }
 
+enum err note_hash_of(struct span note, const char *name, uint32_t *ret)
+{
+    struct note_line parsed = {0};
+    struct span body, lines, line;
+    bool found = false;
+    enum err e;
+
+    buf_init(&parsed.blob, LIMIT_NOTE_SIGNATURE);
+    e = note_split(note, &body, &lines);
+    while (e == ERR_OK && !found && take_line(&lines, &line)) {
+        e = line_parse(line, &parsed);
+        found = e == ERR_OK && span_equal(parsed.name, span_str(name));
+    }
+    if (found)
+        *ret = parsed.hash;
+    else if (e == ERR_OK)
+        e = ERR_NOT_FOUND;
+    buf_fini(&parsed.blob);
+    return e;
+}
+
 enum err note_text(struct span note, struct span *text)
 {
     return note_check(note, NULL, text, NULL);
