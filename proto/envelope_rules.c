@@ -8,6 +8,7 @@
 #include "proto/part.h"
 #include "proto/pb.h"
 
+#include <assert.h>
 #include <string.h>
 
 static enum err take(struct span s, void *out, size_t len)
@@ -155,10 +156,9 @@ enum err rules_recipients(const Sp__Recipients *recipients, const char *sender,
 {
     static const struct digest none;
 
+    assert(recipients->n_items <= LIMIT_RECIPIENTS);
     if (recipients->n_items == 0)
         return ERR_MALFORMED;
-    if (recipients->n_items > LIMIT_RECIPIENTS)
-        return ERR_TOO_LARGE;
     for (size_t i = 0; i < recipients->n_items; i++) {
         const Sp__Recipient *r = recipients->items[i];
 
@@ -201,10 +201,9 @@ enum err rules_wraps(const Sp__Wraps *wraps, struct envelope_recipient *recipien
 
 enum err rules_parts(const Sp__Parts *parts, struct envelope_part *ret)
 {
+    assert(parts->n_items <= LIMIT_PARTS);
     if (parts->n_items == 0)
         return ERR_MALFORMED;
-    if (parts->n_items > LIMIT_PARTS)
-        return ERR_TOO_LARGE;
     for (size_t i = 0; i < parts->n_items; i++) {
         const Sp__Part *p = parts->items[i];
         Sp__PartKind kind =

@@ -11,12 +11,12 @@
 
 enum err rules_core(const Sp__Core *core, struct envelope_core *ret);
 enum err rules_header(const Sp__Header *header, struct envelope_header *ret);
-/* `ret` has room for LIMIT_RECIPIENTS; the number is recipients->n_items. */
+/* `ret` has room for n_items, which the caller has checked against LIMIT_RECIPIENTS (asserted). */
 enum err rules_recipients(const Sp__Recipients *recipients, const char *sender,
                           struct envelope_recipient *ret);
 /* Completes the recipients, which were checked, by their wraps. */
 enum err rules_wraps(const Sp__Wraps *wraps, struct envelope_recipient *recipients, size_t n);
-/* `ret` has room for LIMIT_PARTS; the number is parts->n_items. */
+/* `ret` has room for n_items, which the caller has checked against LIMIT_PARTS (asserted). */
 enum err rules_parts(const Sp__Parts *parts, struct envelope_part *ret);
 /* Form of the signature, and that it names `key_id`; nothing is verified here. */
 enum err rules_signature(const Sp__Signature *signature, const struct key_id *key_id);

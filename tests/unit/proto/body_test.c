@@ -84,16 +84,20 @@ Test(body, lengths_that_no_body_has_are_told)
 
 Test(body, a_body_over_its_limit_is_not_padded)
 {
-    static uint8_t bytes[LIMIT_BODY + 1];
+    static uint8_t bytes[LIMIT_BODY + 100];
     uint8_t prefix[1024] = {0xff, 0xff, 0xff, 0xff};
     struct span back;
     struct buf b;
 
     buf_init(&b, 4 * LIMIT_BODY);
-    body_pad(span_of(bytes, sizeof(bytes)), &b);
+    body_pad(span_of(bytes, LIMIT_BODY + 1), &b);
     cr_assert_eq(b.err, ERR_TOO_LARGE);
     cr_assert_eq(b.len, 0);
     buf_fini(&b);
+    bytes[1] = 0x20;
+    bytes[3] = 0x01; /* LIMIT_BODY + 1, and there are as many bytes and more */
+    cr_assert_eq(LIMIT_BODY, (size_t)0x200000);
+    cr_assert_eq(body_unpad(span_of(bytes, sizeof(bytes)), &back), ERR_NON_CANONICAL);
     cr_assert_eq(body_unpad(span_of(prefix, sizeof(prefix)), &back), ERR_NON_CANONICAL);
     cr_assert_eq(body_unpad(span_of(prefix, 3), &back), ERR_NON_CANONICAL);
     cr_assert_eq(body_unpad(span_of(NULL, 0), &back), ERR_NON_CANONICAL);

@@ -55,6 +55,7 @@ Test(seal_input, the_bytes_are_pinned)
 /* What decoding refuses is not sealed. */
 Test(seal_input, nothing_is_sealed_that_would_be_refused)
 {
+    static const uint8_t source[LIMIT_SOURCE + 1];
     struct kit_input *in = malloc(sizeof(*in));
     struct sealed *s = NULL;
     struct wrap_pool *pool;
@@ -81,6 +82,9 @@ Test(seal_input, nothing_is_sealed_that_would_be_refused)
     kit_input(&kit, 2, 2, in);
     in->parts[0].ct_len = part_sealed_len(1000);
     cr_assert_eq(seal(pool, &in->in, &s), ERR_MALFORMED);
+    kit_input(&kit, 2, 2, in);
+    in->in.header.source = span_of(source, sizeof(source));
+    cr_assert_eq(seal(pool, &in->in, &s), ERR_TOO_LARGE);
     cr_assert_null(s);
     sealed_free(NULL);
     wrap_pool_free(pool);

@@ -6,6 +6,7 @@
 #include "tests/unit/proto/envelope_kit.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 TestSuite(seal, .fini = leaks_check, .timeout = 240);
@@ -327,6 +328,30 @@ Test(seal, forwarding_in_the_senders_name_is_refused)
     kit_fini(&kit);
 }
 
+/* A signature that is good, by a key that the header does not name. */
+static void keyid_of_kit_now(struct draft *d)
+{
+    for (size_t i = 0; i < 16; i++)
+        (void)snprintf(d->keyid_text + 2 * i, 3, "%02x", kit.sign_id.b[i]);
+}
+
+Test(seal, only_the_key_that_the_header_names_verifies)
+{
+    struct envelope *e;
+    struct draft *d;
+
+    kit_init(&kit, 5, 1);
+    d = draft_new(&kit, 1, 1);
+    d->sign = kit.other_sign;
+    d->change_outer = keyid_of_kit_now;
+    e = draft_envelope(d);
+    cr_assert_eq(envelope_verify(e, &kit.sign_public, NULL), ERR_BAD_SIGNATURE);
+    cr_assert_eq(envelope_verify(e, &kit.other_public, NULL), ERR_BAD_SIGNATURE);
+    envelope_free(e);
+    draft_free(d);
+    kit_fini(&kit);
+}
+
 /* A proof that is of the right shape but of another place, tree or size. */
 static void check_forged(struct draft *d, enum err expected)
 {
@@ -388,7 +413,7 @@ Test(seal, batch_proofs_of_another_place_are_refused)
 
 Test(seal, the_cache_knows_only_what_verified)
 {
-    struct batch_root root = {.size = 2}, other;
+    struct batch_root root = {.size = 2}, zero = {0}, other;
     struct batch_cache *cache = NULL;
     struct wrap_pool *pool;
     struct envelope *e;
@@ -402,6 +427,7 @@ Test(seal, the_cache_knows_only_what_verified)
     kit_init(&kit, 7, 1);
     cr_assert_eq(wrap_pool_new(&kit.env, &pool), ERR_OK);
     cr_assert_eq(batch_cache_new(1, &cache), ERR_OK);
+    cr_assert_not(batch_cache_has(cache, &zero), "an empty slot is no root");
     /* With the root of a batch in the cache, a bad signature over it stays bad. */
     kit_seal(&kit, pool, 2, 1, outs);
     e = decode(&outs[0]);
@@ -412,6 +438,7 @@ Test(seal, the_cache_knows_only_what_verified)
     cr_assert_not_null(sig);
     sig[2] ^= 1;
     e = decode(&outs[1]);
+    cr_assert_eq(envelope_verify(e, &kit.sign_public, cache), ERR_BAD_SIGNATURE);
     cr_assert_eq(envelope_verify(e, &kit.sign_public, cache), ERR_BAD_SIGNATURE);
     envelope_free(e);
     sig[2] ^= 1;

@@ -102,6 +102,32 @@ Test(source, is_made_with_all_codes_or_not_at_all)
     kit_fini(&kit);
 }
 
+/* A message that dropped a code of its source decodes (policy refuses it), but not even then does
+ * the code get lost further on. */
+Test(source, keeps_a_code_that_a_relay_dropped)
+{
+    struct envelope *first, *second;
+    struct buf source, again;
+    struct draft *d;
+
+    kit_init(&kit, 1, 1);
+    buf_init(&source, LIMIT_ENVELOPE);
+    buf_init(&again, LIMIT_ENVELOPE);
+    first = original(false);
+    cr_assert_eq(envelope_make_source(first, h1_h2, 2, &source), ERR_OK);
+    d = draft_new(&kit, 1, 1);
+    d->header.source = pb_bytes(buf_span(&source));
+    second = draft_envelope(d);
+    cr_assert_eq(envelope_make_source(second, h1, 1, &again), ERR_HANDLING_ONWARD);
+    cr_assert_eq(envelope_make_source(second, h1_h2, 2, &again), ERR_OK);
+    envelope_free(first);
+    envelope_free(second);
+    draft_free(d);
+    buf_fini(&source);
+    buf_fini(&again);
+    kit_fini(&kit);
+}
+
 /* One thing wrong with a source, in a message that is otherwise right. */
 struct forged {
     Sp__Source source;
