@@ -35,6 +35,7 @@
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 #define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
+#define LIMIT_OPEN_CACHE 1024                      /* HPKE contexts that a recipient keeps */
 
 /* Names. */
 #define LIMIT_AGENCY 80                            /* text of an agency name, NUL included */
@@ -126,6 +127,7 @@
 #define LIMIT_AUDIT_SOURCES 64                     /* logs that one command reads */
 #define LIMIT_AUDIT_FINDINGS 1000                  /* told one by one; the rest is counted */
 #define LIMIT_AUDIT_STEPS 65536                    /* leaves of one exchange over all logs */
+#define LIMIT_AUDIT_JSON (64 * LIMIT_MIB)          /* one line of output */
 
 /* Store. */
 #define LIMIT_STORE_TABLES 64
@@ -139,6 +141,10 @@
 #define LIMIT_STORE_ORDINARY 80                    /* per cent of the map */
 #define LIMIT_STORE_RESERVE 95
 #define LIMIT_STORE_COPY_TRIES 16                  /* when the writer overtakes */
+
+/* Sandbox. */
+#define LIMIT_SANDBOX_PATHS 64                     /* in each list */
+#define LIMIT_SANDBOX_PORTS 256
 
 /* Keys. */
 #define LIMIT_SECRET LIMIT_MIB                     /* one secret in locked memory */
