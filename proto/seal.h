@@ -59,6 +59,19 @@ enum err seal_sign(struct sealed *const *envelopes, size_t n, const struct secre
 typedef enum err (*open_find_key)(void *ctx, const struct key_id *id, const struct secret **ret);
 enum err open_envelope(const struct envelope *e, const char *agency, open_find_key find, void *ctx,
                        struct secret **file_key);
+/* HPKE contexts of the recipient's side, so that the wraps of one sender context cost one
+ * Diffie-Hellman together. Holds at most `max` of them, 1 to LIMIT_OPEN_CACHE (ERR_MALFORMED,
+ * ERR_TOO_LARGE); a newer one may displace an older one. Owned by one thread, never stored; freeing
+ * wipes it. Free it before a decryption key is destroyed: what it holds opens what that key opened.
+ */
+struct open_cache;
+enum err open_cache_new(size_t max, struct open_cache **ret);
+/* Accepts NULL. */
+void open_cache_free(struct open_cache *c);
+/* As open_envelope. `cache` may be NULL. `find` is asked in any case. */
+enum err open_envelope_cached(struct open_cache *cache, const struct envelope *e,
+                              const char *agency, open_find_key find, void *ctx,
+                              struct secret **file_key);
 /* Checks the commitment alone, for evidence in which the file key is disclosed. ERR_BAD_COMMITMENT.
  */
 enum err open_check_commitment(const struct envelope *e, const struct secret *file_key);
