@@ -29,7 +29,7 @@ static const struct cli_option send_options[] = {
      .repeat = true,
      .required = true},
     {.name = "level", .argument = "LEVEL", .help = "protection level", .words = levels},
-    {.name = "wait", .argument = "STATE", .help = "wait for it"},
+    {.name = "wait", .argument = "ACCEPTED|DELIVERED", .help = "wait for it"},
     {.name = "verbose", .letter = 'v', .help = "say more", .repeat = true},
     {.name = "limit", .argument = "N", .help = "how many"},
     {.name = "expires", .argument = "SPAN", .help = "how long"},
@@ -59,6 +59,7 @@ static void see(const struct cli *args, const char *name)
 
 static int run_any(const struct cli *args)
 {
+    cr_assert_eq(cli_flag(args, "json"), cli_count(args, "json") == 1);
     snprintf(seen, sizeof(seen), "[%s]", cli_command_name(args));
     see(args, "agent");
     see(args, "json");
@@ -110,7 +111,7 @@ static const struct cli_command commands[] = {
     {.name = "root init",
      .operands = "[FILE...]",
      .operands_max = CLI_MANY,
-     .help = "make a root",
+     .help = "make a root, which is told in so many words that they do not fit into one line",
      .run = run_any},
     {.name = "root sign", .help = "sign it", .run = run_any},
     {0},
@@ -299,24 +300,26 @@ Test(cli, help_and_version)
 {
     cr_assert_eq(run("p --help"), 0);
     cr_assert_str_eq(err_text, "");
-    cr_assert_str_eq(out_text, "Usage: sealpost-test [OPTION...] COMMAND [ARGUMENT...]\n"
-                               "\n"
-                               "tries command lines\n"
-                               "\n"
-                               "Commands:\n"
-                               "  send                      seal a message and send it\n"
-                               "  show ID…                  show a message\n"
-                               "  limits                    try numbers\n"
-                               "  root init [FILE...]       make a root\n"
-                               "  root sign                 sign it\n"
-                               "\n"
-                               "Options:\n"
-                               "  -a, --agent SOCKET        the agent's socket\n"
-                               "      --json                print JSON\n"
-                               "  -h, --help                print this help\n"
-                               "  -V, --version             print the version\n"
-                               "\n"
-                               "\"sealpost-test COMMAND --help\" tells more about a command.\n");
+    cr_assert_str_eq(
+        out_text, "Usage: sealpost-test [OPTION...] COMMAND [ARGUMENT...]\n"
+                  "\n"
+                  "tries command lines\n"
+                  "\n"
+                  "Commands:\n"
+                  "  send                      seal a message and send it\n"
+                  "  show ID…                  show a message\n"
+                  "  limits                    try numbers\n"
+                  "  root init [FILE...]       make a root, which is told in so many words that\n"
+                  "                            they do not fit into one line\n"
+                  "  root sign                 sign it\n"
+                  "\n"
+                  "Options:\n"
+                  "  -a, --agent SOCKET        the agent's socket\n"
+                  "      --json                print JSON\n"
+                  "  -h, --help                print this help\n"
+                  "  -V, --version             print the version\n"
+                  "\n"
+                  "\"sealpost-test COMMAND --help\" tells more about a command.\n");
     cr_assert_eq(run("p send --help --nonsense"), 0);
     cr_assert_not_null(strstr(out_text, "Usage: sealpost-test send [OPTION...]\n\n"
                                         "seal a message and send it\n\n"
@@ -325,6 +328,8 @@ Test(cli, help_and_version)
         strstr(out_text, "  -t, --to AGENCY...        who shall get it (required)\n"));
     cr_assert_not_null(strstr(out_text, "protection level: PUBLIC, BPL, SECRET\n"));
     cr_assert_not_null(strstr(out_text, "--attach FILE..."));
+    cr_assert_not_null(strstr(out_text, "      --wait ACCEPTED|DELIVERED\n"
+                                        "                            wait for it\n"));
     cr_assert_eq(run("p --version"), 0);
     cr_assert_str_eq(out_text, "sealpost-test " SEALPOST_VERSION "\n");
     cr_assert_eq(run("p send -V"), 0);
@@ -430,14 +435,14 @@ Test(cli, failures_for_people)
     int saved, fd = catch_stream(STDERR_FILENO, &saved), code, code2, code3;
 
     program_invocation_short_name = (char[]){"sealpost"};
-    code = cli_fail(stderr, false, ERR_NO_ROUTE, "no path to %s\x1b[m", "LT.POLICE");
+    code = cli_fail(stderr, false, ERR_NO_ROUTE, "no path\nto %s\x1b[m", "LT.POLICE");
     code2 = cli_fail(stderr, false, ERR_QUOTA, NULL);
     code3 = cli_fail_text(stderr, false, ERR_NOT_FOUND, "no such message", "look again");
     release_stream(STDERR_FILENO, saved, fd, err_text);
     cr_assert_eq(code, 1);
     cr_assert_eq(code2, 1);
     cr_assert_eq(code3, 7);
-    cr_assert_str_eq(err_text, "sealpost: refused: no-route: no path to LT.POLICE\ufffd[m\n"
+    cr_assert_str_eq(err_text, "sealpost: refused: no-route: no path\ufffdto LT.POLICE\ufffd[m\n"
                                "  next: ask the federation's operator; the message names the rule\n"
                                "sealpost: not now: quota: the quota of this agency is used up\n"
                                "  next: wait until the queue drains, or ask the operator for more\n"
@@ -493,6 +498,23 @@ Test(cli, output_that_is_lost_is_a_failure)
     cr_assert_not_null(strstr(err_text, "standard output cannot be written"));
     close(saved);
     close(full);
+}
+
+/* The line "p send -t A -vvv..." with so many flags in one word. */
+static int run_flags(size_t flags)
+{
+    char line[256] = "p send -tA -";
+
+    memset(line + strlen(line), 'v', flags);
+    return run(line);
+}
+
+Test(cli, options_in_one_word_are_bounded)
+{
+    /* One for each word, and LIMIT_CLI_OPTIONS; --to takes one. */
+    cr_assert_eq(run_flags(LIMIT_CLI_OPTIONS + 3), 6);
+    cr_assert_eq(run_flags(LIMIT_CLI_OPTIONS + 4), 2);
+    cr_assert_not_null(strstr(err_text, "too many options"));
 }
 
 Test(cli, words_are_bounded)

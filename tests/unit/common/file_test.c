@@ -4,14 +4,31 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+/* Stand before the C library's, to fail when asked. */
+static int rename_error, sync_error;
+
+int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
+{
+    errno = rename_error;
+    return rename_error != 0 ? -1 : (int)syscall(SYS_renameat2, from_dir, from, to_dir, to, flags);
+}
+
+int fsync(int fd)
+{
+    errno = sync_error;
+    return sync_error != 0 ? -1 : (int)syscall(SYS_fsync, fd);
+}
 
 /* A fresh directory, which is the working directory of the test's process. */
 static char room[64];
@@ -190,6 +207,47 @@ Test(file, failures_of_writing_are_told)
     cr_assert_eq(file_write_all(full, x), ERR_DISK_FULL);
     close(full);
     cr_assert_eq(file_write_all(-1, x), ERR_IO);
+}
+
+Test(file, a_file_system_without_exclusive_renaming_gets_links)
+{
+    rename_error = EINVAL;
+    cr_assert_eq(file_create("f", span_str("one"), 0600), ERR_OK);
+    assert_content("f", "one");
+    cr_assert_eq(entries("."), 1);
+    cr_assert_eq(unlink("f"), 0);
+    cr_assert_eq(symlink("nowhere", "f"), 0);
+    cr_assert_eq(file_create("f", span_str("two"), 0600), ERR_EXISTS);
+    rename_error = ENOSPC;
+    cr_assert_eq(file_create("g", span_str("two"), 0600), ERR_DISK_FULL);
+    cr_assert_eq(entries("."), 1);
+}
+
+Test(file, a_failed_sync_is_a_failed_write)
+{
+    cr_assert_eq(file_write_atomic("f", span_str("old"), 0600), ERR_OK);
+    sync_error = EIO;
+    cr_assert_eq(file_write_atomic("f", span_str("new"), 0600), ERR_IO);
+    cr_assert_eq(file_create("g", span_str("new"), 0600), ERR_IO);
+    cr_assert_eq(file_sync_dir("."), ERR_IO);
+    cr_assert_eq(file_make_dir("d", 0700), ERR_IO);
+    cr_assert_eq(rmdir("d"), 0);
+    assert_content("f", "old");
+    cr_assert_eq(entries("."), 1);
+}
+
+Test(file, errors_have_their_code)
+{
+    cr_assert_eq(file_error(ENOENT), ERR_NOT_FOUND);
+    cr_assert_eq(file_error(EEXIST), ERR_EXISTS);
+    cr_assert_eq(file_error(EACCES), ERR_NOT_ALLOWED);
+    cr_assert_eq(file_error(EPERM), ERR_NOT_ALLOWED);
+    cr_assert_eq(file_error(EROFS), ERR_NOT_ALLOWED);
+    cr_assert_eq(file_error(ENOSPC), ERR_DISK_FULL);
+    cr_assert_eq(file_error(EDQUOT), ERR_DISK_FULL);
+    cr_assert_eq(file_error(ENAMETOOLONG), ERR_TOO_LARGE);
+    cr_assert_eq(file_error(ENOMEM), ERR_NO_MEMORY);
+    cr_assert_eq(file_error(EIO), ERR_IO);
 }
 
 Test(file, directories_are_made_down_to_the_last)

@@ -115,6 +115,7 @@ Test(log, values_cannot_inject)
     cr_assert_str_eq(logged(span_str("x\nlevel=error event=forged")),
                      "level=info event=e k=\"x\\nlevel=error event=forged\"\n");
     cr_assert_str_eq(logged(span_str("a\"b\\c")), "level=info event=e k=\"a\\\"b\\\\c\"\n");
+    cr_assert_str_eq(logged(span_str("a\\b")), "level=info event=e k=\"a\\\\b\"\n");
     cr_assert_str_eq(logged(span_str("a=b")), "level=info event=e k=\"a=b\"\n");
     cr_assert_str_eq(logged(span_of("\x1b[m\0ä\x7f", 7)),
                      "level=info event=e k=\"\\x1b[m\\x00\\xc3\\xa4\\x7f\"\n");

@@ -64,8 +64,9 @@ Test(text, base64_vectors)
 Test(text, base64_refuses_what_is_not_canonical)
 {
     static const char *const bad[] = {
-        "Z",    "Zg",   "Zg=",  "Zh==", "Zm9=",     "Zm8",   "====",  "=",      "Zg==\n",
-        "Z===", "Zg=a", "Z g=", "-_-_", "Zg==Zg==", "Zm9v=", "Zm9vZ", "Zm\n9v", "Zg==\0",
+        "Z",    "Zg",   "Zg=",      "Zh==",  "Zm9=",   "Zm+=",   "Zi==",
+        "Zo==", "Zm8",  "====",     "=",     "Zg==\n", "Z===",   "Zg=a",
+        "Z g=", "-_-_", "Zg==Zg==", "Zm9v=", "Zm9vZ",  "Zm\n9v", "Zg==\0",
     };
     struct buf b;
     uint8_t out[8];
