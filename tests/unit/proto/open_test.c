@@ -1,5 +1,7 @@
 #include "proto/seal.h"
 
+#include "common/text.h"
+#include "proto/envelope_core.h"
 #include "tests/lib/leaks.h"
 #include "tests/unit/proto/envelope_kit.h"
 
@@ -212,4 +214,40 @@ Test(open, a_wrap_that_does_not_hold_is_a_bad_commitment)
         draft_free(d);
     }
     kit_fini(&kit);
+}
+
+static void check_hex(struct span bytes, const char *expected)
+{
+    char hex[80];
+
+    cr_assert_lt(2 * bytes.len, sizeof(hex));
+    text_hex(bytes, hex);
+    cr_assert_str_eq(hex, expected);
+}
+
+/* docs/PROTOCOL.md, "Examples"; computed there by other means. */
+Test(open, the_examples_of_the_text_hold)
+{
+    struct envelope_core core = {0};
+    struct key_id key_id;
+    uint8_t info[WRAP_INFO];
+    struct secret *fk;
+    struct digest h, commit;
+
+    memset(core.header.b, 1, 32);
+    memset(core.recipients.b, 2, 32);
+    memset(core.wraps.b, 3, 32);
+    memset(core.parts.b, 4, 32);
+    for (uint8_t i = 0; i < sizeof(key_id.b); i++)
+        key_id.b[i] = i;
+    cr_assert_eq(secret_copy(span_str("YELLOW SUBMARINE"), &fk), ERR_OK);
+    h = envelope_wrap_aad(&core);
+    check_hex(digest_span(&h), "f818afd37a6dc3bc92fb44731011277006db4efa6e9023cd7468c02335d22a4d");
+    envelope_wrap_info(1, &key_id, info);
+    check_hex(span_of(info, sizeof(info)),
+              "7365616c706f73742d777261702d7631000001000102030405060708090a0b0c0d0e0f");
+    cr_assert_eq(envelope_commitment(fk, &core, &commit), ERR_OK);
+    check_hex(digest_span(&commit),
+              "894baf9c139b306b43890e414466922920ba4e8e65be05f44bfb05a50d5fddc8");
+    secret_free(fk);
 }
