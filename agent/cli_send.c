@@ -1,0 +1,174 @@
+#include "agent/cli_common.h"
+#include "agent/cli_draft.h"
+#include "common/env.h"
+#include "common/limits.h"
+#include "common/table.h"
+#include "common/text.h"
+#include "proto/names.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Sends one attachment's bytes; stops early when the agent has answered already. */
+static enum err stream_attachment(struct session *s, const struct draft_file *f)
+{
+    uint8_t *block = malloc(LIMIT_CHUNK);
+    struct progress bar;
+    uint64_t sent = 0;
+    enum err e = block == NULL ? ERR_NO_MEMORY : ERR_OK;
+    bool last = false;
+
+    progress_init(&bar, f->name, f->size, true, env_mono_ms(env_system()));
+    while (e == ERR_OK && !last && !client_has_response(s->client)) {
+        Sp__DataChunk chunk = SP__DATA_CHUNK__INIT;
+        Sp__Request request = SP__REQUEST__INIT;
+        ssize_t n = read(f->fd, block, LIMIT_CHUNK);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            e = ERR_IO;
+            break;
+        }
+        last = n == 0;
+        chunk.data = pb_bytes(span_of(block, (size_t)n));
+        chunk.last = last;
+        request.data = &chunk;
+        e = client_send(s->client, &request);
+        sent += (uint64_t)n;
+        progress_update(&bar, sent, env_mono_ms(env_system()));
+    }
+    progress_fini(&bar);
+    free(block);
+    return e;
+}
+
+static const Sp__Message *submit(struct session *s, struct draft *d, int *exit)
+{
+    Sp__Request request = SP__REQUEST__INIT;
+    const Sp__Response *r;
+    enum err e;
+
+    request.send = &d->send;
+    e = client_send(s->client, &request);
+    for (size_t i = 0; e == ERR_OK && i < d->n_files; i++) {
+        if (client_has_response(s->client))
+            break;
+        e = stream_attachment(s, &d->files[i]);
+        if (e == ERR_IO) {
+            *exit = cli_fail(stderr, s->json, e, "reading %s; nothing was sent", d->files[i].name);
+            return NULL;
+        }
+    }
+    if (e != ERR_OK && !(e == ERR_UNAVAILABLE && client_has_response(s->client))) {
+        *exit = cli_fail(stderr, s->json, e, NULL);
+        return NULL;
+    }
+    r = session_next(s, exit);
+    if (r == NULL)
+        return NULL;
+    if (r->message == NULL) {
+        *exit = cli_fail(stderr, s->json, ERR_MALFORMED, "the agent's answer has no message");
+        return NULL;
+    }
+    return r->message;
+}
+
+/* Judges the states after the wait: 0 all there, 1 someone refused, 6 not known yet. */
+static int judge(const struct session *s, const Sp__Message *m, enum transport_state wanted)
+{
+    bool refused = false;
+    bool waiting = false;
+
+    for (size_t i = 0; i < m->n_recipients; i++) {
+        const Sp__RecipientState *p = m->recipients[i];
+        int state;
+
+        if (name_parse(NAME_STATE, p->state, &state) != ERR_OK)
+            state = STATE_UNRESOLVED;
+        if (state >= STATE_REFUSED && state <= STATE_RECALLED) {
+            refused = true;
+            if (!s->json)
+                cli_fail(stderr, false, p->code[0] == '\0' ? ERR_EXPIRED : err_from_code(p->code),
+                         "%s: %s%s%s", p->agency, p->state, p->reason[0] == '\0' ? "" : ": ",
+                         p->reason);
+        } else if (state < (int)wanted || state == STATE_UNRESOLVED) {
+            waiting = true;
+            if (!s->json)
+                fprintf(stderr, "sealpost: %s: %s so far\n", p->agency, p->state);
+        }
+    }
+    return refused ? err_exit(ERR_EXPIRED) : waiting ? err_exit(ERR_PENDING) : 0;
+}
+
+static int wait_for(struct session *s, const char *id, const char *word, uint64_t timeout_ms)
+{
+    Sp__WaitRequest wait = SP__WAIT_REQUEST__INIT;
+    Sp__Request request = SP__REQUEST__INIT;
+    const Sp__Response *r;
+    int wanted = STATE_DELIVERED;
+    int exit = 0;
+
+    wait.id = pb_string(id);
+    wait.state = pb_string(word);
+    wait.timeout_in_ms = timeout_ms;
+    request.wait = &wait;
+    r = session_ask(s, &request, &exit);
+    while (r != NULL && r->more)
+        r = session_next(s, &exit);
+    /* The message is committed: losing the agent now leaves only the outcome unknown. */
+    if (r == NULL)
+        return err_exit(ERR_PENDING);
+    if (r->message == NULL || name_parse(NAME_STATE, word, &wanted) != ERR_OK)
+        return err_exit(ERR_PENDING);
+    exit = judge(s, r->message, (enum transport_state)wanted);
+    if (s->json && session_print_json(s, r->message) != 0)
+        return err_exit(ERR_IO);
+    return exit;
+}
+
+static int run(const struct cli *args, const char *reply_to)
+{
+    const char *wait = cli_value(args, "wait");
+    struct session s = {0};
+    struct draft d = {0};
+    const Sp__Message *m;
+    uint64_t timeout_ms;
+    char id[64];
+    int exit = 0;
+
+    if (cli_duration(args, "timeout", 0, UINT32_MAX, 30000, &timeout_ms) != ERR_OK)
+        return err_exit(ERR_USAGE);
+    exit = draft_read(args, reply_to, &d);
+    if (exit != 0 || !session_open(&s, args, &exit))
+        goto out;
+    m = submit(&s, &d, &exit);
+    if (m == NULL)
+        goto out;
+    snprintf(id, sizeof id, "%s", m->id);
+    if (!s.json) {
+        printf("%s\n", id);
+        fflush(stdout);
+    } else if (wait == NULL) {
+        exit = session_print_json(&s, m);
+    }
+    if (wait != NULL)
+        exit = wait_for(&s, id, wait, timeout_ms);
+out:
+    session_close(&s);
+    draft_fini(&d);
+    return exit;
+}
+
+int cmd_send(const struct cli *args)
+{
+    return run(args, NULL);
+}
+
+int cmd_reply(const struct cli *args)
+{
+    return run(args, cli_operand(args, 0));
+}
