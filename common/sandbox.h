@@ -64,7 +64,7 @@ struct sandbox_report {
  * an error the process may be restricted in part and should end. */
 enum err sandbox_apply(const struct sandbox_rules *rules, struct sandbox_report *ret);
 
-#define SANDBOX_TEXT 128
+#define SANDBOX_TEXT 160
 /* One line for the log, such as "no_new_privs=active capabilities=not-asked landlock=active abi=7
  * tcp_ports=missing seccomp=active sanitizer=no". */
 void sandbox_report_text(const struct sandbox_report *report, char out[SANDBOX_TEXT]);
