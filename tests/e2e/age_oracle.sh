@@ -4,7 +4,7 @@
 #   age_oracle.sh PATH-OF-age_tool
 set -eu
 
-tool=$1
+tool=$(realpath "$1")
 if ! command -v age >/dev/null 2>&1; then
     echo "skipped: the age program is not installed"
     [ -z "${SEALPOST_REQUIRE_ALL:-}" ] || exit 1
