@@ -41,6 +41,23 @@ void step_fail(struct step *s, enum err e)
         s->core->err = e;
 }
 
+void core_quarantine(struct broker_core *c, unsigned table, uint64_t number)
+{
+    c->stats.quarantined++;
+    c->stats.quarantined_table = table;
+    c->stats.quarantined_number = number;
+}
+
+bool step_damaged(struct step *s, enum err e, unsigned table, uint64_t number)
+{
+    if (e != ERR_CORRUPT && e != ERR_NOT_FOUND) {
+        step_fail(s, e);
+        return false;
+    }
+    core_quarantine(s->core, table, number);
+    return true;
+}
+
 struct broker_send *step_send(struct step *s, enum broker_send_kind kind, const char *peer)
 {
     struct broker_core *c = s->core;
@@ -185,25 +202,43 @@ static void documents_in(struct step *s)
     }
 }
 
+/* The floor keeps a restart from believing older documents. A directory is logged once. */
 static void trust_adopted(struct step *s)
 {
+    const struct digest *digest = trust_directory_digest(s->event->trust);
+    struct trust_floor floor = trust_versions(s->event->trust);
     Sp__Leaf leaf = SP__LEAF__INIT;
+    struct span known;
+    uint8_t bytes[24];
 
+    store_key_u64(floor.root_version, bytes);
+    store_key_u64(floor.directory_version, bytes + 8);
+    store_key_u64(floor.timestamp_version, bytes + 16);
+    if (view_get(s->view, BROKER_META, span_str(BROKER_META_FLOOR), &known) != ERR_OK ||
+        !span_equal(known, span_of(bytes, sizeof bytes)))
+        batch_put(s->core->batch, BROKER_META, span_str(BROKER_META_FLOOR),
+                  span_of(bytes, sizeof bytes));
+    if (view_get(s->view, BROKER_META, span_str(BROKER_META_DIRECTORY), &known) == ERR_OK &&
+        span_equal(known, digest_span(digest)))
+        return;
+    batch_put(s->core->batch, BROKER_META, span_str(BROKER_META_DIRECTORY), digest_span(digest));
     leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_DIRECTORY;
     leaf.directory_version = s->directory->version;
-    leaf.cause = pb_bytes(digest_span(trust_directory_digest(s->event->trust)));
+    leaf.cause = pb_bytes(digest_span(digest));
     step_leaf(s, &leaf, span_of(NULL, 0));
 }
 
-/* The first offer makes the hand-over possible, which has to be durable before it happens. */
-static void mark_offered(struct step *s, struct entry *e)
+/* The first offer makes the hand-over possible, which has to be durable before it happens. False
+ * when the exchange's record does not hold: then its entry is gone. */
+static bool mark_offered(struct step *s, struct entry *e)
 {
     struct exchange x;
     enum err err = step_load_exchange(s, e->number, &x);
 
     if (err != ERR_OK) {
-        step_fail(s, err);
-        return;
+        if (step_damaged(s, err, BROKER_EXCHANGE, e->number))
+            queue_remove(s->core->exchanges, e);
+        return false;
     }
     for (size_t i = 0; i < x.n_recipients; i++) {
         if (strcmp(x.recipients[i].next, e->hop->name) == 0)
@@ -211,7 +246,14 @@ static void mark_offered(struct step *s, struct entry *e)
     }
     step_save_exchange(s, e->number, &x);
     exchange_fini(&x);
-    e->offered = true;
+    return true;
+}
+
+/* Ends a pause that is over, so that it is no time to wait for any more. */
+static void end_pause(struct hop *h, uint64_t now_ms)
+{
+    if (h->paused_until_ms <= now_ms)
+        h->paused_until_ms = 0;
 }
 
 void step_pump(struct step *s)
@@ -223,9 +265,10 @@ void step_pump(struct step *s)
         struct hop *h = queue_hop_at(c->exchanges, i);
         struct entry *e;
 
+        end_pause(h, now);
         while (c->err == ERR_OK && (e = hop_next(h, now, c->options.in_flight_max)) != NULL) {
-            if (!e->offered)
-                mark_offered(s, e);
+            if (!e->offered && !mark_offered(s, e))
+                continue;
             step_send(s, BROKER_SEND_TRANSFER, h->name)->number = e->number;
             entry_sent(c->exchanges, e, now + c->options.answer_ms);
         }

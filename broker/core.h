@@ -36,6 +36,13 @@ enum broker_table {
 };
 extern const struct store_table broker_tables[BROKER_TABLES];
 
+/* Names in BROKER_META. */
+#define BROKER_META_FLOOR "trust-floor"   /* root, directory, timestamp version: u64 each */
+#define BROKER_META_DIRECTORY "directory" /* SHA-256 of the one that was logged last */
+#define BROKER_META_EPOCH "epoch"         /* 8 random bytes of this store */
+#define BROKER_META_EXCHANGE "next-exchange"
+#define BROKER_META_CONTROL "next-control"
+
 struct broker_core;
 
 struct broker_options {
@@ -51,7 +58,7 @@ struct broker_options {
 struct broker_options broker_options_default(const char *name);
 
 enum broker_event_kind {
-    BROKER_TRANSFER,    /* an envelope whose parts are all here */
+    BROKER_TRANSFER,    /* an envelope; its parts are here, or `incomplete` */
     BROKER_ANSWER,      /* a next hop's answer to our transfer */
     BROKER_CONTROL_IN,  /* a receipt on its way back */
     BROKER_CONTROL_ACK, /* our control is committed there */
@@ -66,6 +73,7 @@ enum broker_event_kind {
 struct broker_transfer {
     uint64_t tag;
     uint64_t delay_ms;               /* as the sender declared */
+    bool incomplete;                 /* some parts are not here yet: nothing is accepted */
     const struct envelope *envelope; /* decoded */
     enum err verdict;                /* of verification; ERR_OK: `verified` holds */
     struct verified verified;
@@ -112,11 +120,13 @@ struct broker_event {
 
 enum broker_send_kind {
     BROKER_SEND_ANSWER,
+    BROKER_NEED_PARTS,       /* it would be accepted if its parts were here: fetch, then again */
     BROKER_SEND_TRANSFER,    /* exchange `number` to `peer`: read spool and exchange */
     BROKER_SEND_CONTROL,     /* control `number` to `peer` */
     BROKER_SEND_CONTROL_ACK, /* `number` is the tag */
     BROKER_SEND_DOCUMENTS,   /* of `agency`, or of all when it is "" */
-    BROKER_DROP_PART,        /* unlink the part `digest`: no exchange names it any more */
+    BROKER_DROP_PART,        /* unlink the part `digest`, if it is not in BROKER_PART */
+    BROKER_END_OFFER,        /* `peer` has decided about exchange `number` */
 };
 
 #define BROKER_RULE 256
@@ -162,6 +172,8 @@ struct broker_core_stats {
     uint64_t controls;                                       /* waiting for an acknowledgement */
     uint64_t accepted, relayed, delivered, refused, expired; /* since the core was made */
     uint64_t quarantined;                                    /* records that did not hold */
+    unsigned quarantined_table;                              /* of the last one */
+    uint64_t quarantined_number;
 };
 void broker_core_stats(const struct broker_core *c, struct broker_core_stats *ret);
 /* Copies that wait for `peer`. */

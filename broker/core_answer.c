@@ -125,6 +125,8 @@ static void finish_entry(struct step *s, struct entry *e, const struct exchange 
 {
     uint64_t number = e->number;
 
+    if (x->files)
+        step_send(s, BROKER_END_OFFER, e->hop->name)->number = number;
     queue_remove(s->core->exchanges, e);
     step_save_exchange(s, number, x);
     if (!exchange_is_open(x))
@@ -171,7 +173,8 @@ void step_answer(struct step *s)
         return;
     err = step_load_exchange(s, e->number, &x);
     if (err != ERR_OK) {
-        step_fail(s, err);
+        if (step_damaged(s, err, BROKER_EXCHANGE, e->number))
+            queue_remove(s->core->exchanges, e);
         return;
     }
     decided(s, e, &x);
@@ -195,7 +198,8 @@ void step_exchange_due(struct step *s, struct entry *e)
     }
     err = step_load_exchange(s, e->number, &x);
     if (err != ERR_OK) {
-        step_fail(s, err);
+        if (step_damaged(s, err, BROKER_EXCHANGE, e->number))
+            queue_remove(s->core->exchanges, e);
         return;
     }
     end_behind(s, &x, e->hop->name, ERR_EXPIRED, NULL);

@@ -14,7 +14,7 @@ void step_send_back(struct step *s, const struct exchange *x, uint64_t leaf, str
     struct entry *e;
     uint8_t key[8];
 
-    if (h == NULL || queue_add(c->controls, h, number, UINT64_MAX, false, true, &e) != ERR_OK) {
+    if (h == NULL || queue_add(c->controls, h, number, UINT64_MAX, false, false, &e) != ERR_OK) {
         step_fail(s, ERR_NO_MEMORY);
         return;
     }
@@ -25,7 +25,7 @@ void step_send_back(struct step *s, const struct exchange *x, uint64_t leaf, str
     store_key_u64(number, key);
     batch_append(c->batch, BROKER_CONTROL, span_of(key, 8), buf_span(&c->scratch));
     store_key_u64(c->next_control, key);
-    batch_put(c->batch, BROKER_META, span_str("next-control"), span_of(key, 8));
+    batch_put(c->batch, BROKER_META, span_str(BROKER_META_CONTROL), span_of(key, 8));
 }
 
 /* The state in which a recipient is after `event`; 0 for events that change none. */
@@ -118,7 +118,7 @@ void step_control(struct step *s)
 {
     const struct broker_control *c = &s->event->control;
     struct exchange x;
-    uint64_t number;
+    uint64_t number = 0;
     enum err e = ERR_NOT_FOUND;
 
     if (c->receipt != NULL) {
@@ -131,7 +131,9 @@ void step_control(struct step *s)
             exchange_fini(&x);
         }
     }
-    if (e != ERR_OK && e != ERR_NOT_FOUND && e != ERR_MALFORMED)
+    if (e == ERR_CORRUPT)
+        core_quarantine(s->core, BROKER_EXCHANGE, number);
+    else if (e != ERR_OK && e != ERR_NOT_FOUND && e != ERR_MALFORMED)
         step_fail(s, e);
     /* Also what has no effect here is acknowledged: repeating it would not help. */
     step_send(s, BROKER_SEND_CONTROL_ACK, s->event->peer)->number = c->tag;

@@ -3,9 +3,9 @@
 #define SEALPOST_BROKER_CORE_INTERNAL_H
 
 #include "broker/core.h"
-#include "common/queue.h"
 #include "broker/record.h"
 #include "certs/policy.h"
+#include "common/queue.h"
 
 struct broker_core {
     struct broker_options options;
@@ -43,6 +43,11 @@ struct broker_send *step_send(struct step *s, enum broker_send_kind kind, const 
 uint64_t step_leaf(struct step *s, Sp__Leaf *leaf, struct span detail);
 /* Remembers the first error. */
 void step_fail(struct step *s, enum err e);
+/* A record that does not hold is passed over and named (promise of the store: never served). */
+void core_quarantine(struct broker_core *c, unsigned table, uint64_t number);
+/* For an error of reading record `number`: true when it is damaged or gone, which was counted;
+ * other errors fail the step. */
+bool step_damaged(struct step *s, enum err e, unsigned table, uint64_t number);
 
 /* core_store.c: records. */
 enum err step_load_exchange(struct step *s, uint64_t number, struct exchange *ret);

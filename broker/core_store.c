@@ -192,7 +192,7 @@ void step_hold_parts(struct step *s, const struct envelope *e)
     hold_parts(s, e, s->event->transfer.wire, true);
 }
 
-static void release_parts(struct step *s, struct span spool)
+static void release_parts(struct step *s, uint64_t number, struct span spool)
 {
     struct envelope *e = NULL;
     struct pb *pb;
@@ -208,16 +208,17 @@ static void release_parts(struct step *s, struct span spool)
         pb_free(pb);
     }
     if (err != ERR_OK)
-        s->core->stats.quarantined++;
+        core_quarantine(s->core, BROKER_SPOOL, number);
 }
 
 static void forget_exchange(struct step *s, struct span done_key)
 {
     struct span number = span_of(done_key.data + 8, 8);
+    struct rd r = rd_of(number);
     struct span spool;
 
     if (view_get(s->view, BROKER_SPOOL, number, &spool) == ERR_OK)
-        release_parts(s, spool);
+        release_parts(s, rd_u64be(&r), spool);
     batch_delete(s->core->batch, BROKER_SPOOL, number);
     batch_delete(s->core->batch, BROKER_EXCHANGE, number);
     batch_delete(s->core->batch, BROKER_DONE, done_key);
@@ -316,12 +317,14 @@ static enum err rebuild_exchanges(struct broker_core *c, const struct view *view
 
     while ((e = view_seek(view, BROKER_OPEN, span_of(from, sizeof from), &key, &value)) !=
            ERR_NOT_FOUND) {
-        struct rd r = rd_of(key);
-        uint64_t number = rd_u64be(&r);
         struct exchange x;
+        struct rd r;
+        uint64_t number;
 
         if (e != ERR_OK && e != ERR_CORRUPT)
             return e;
+        r = rd_of(key);
+        number = rd_u64be(&r);
         store_key_u64(number, number_bytes);
         e = view_get(view, BROKER_EXCHANGE, span_of(number_bytes, 8), &value);
         if (e == ERR_OK)
@@ -332,7 +335,7 @@ static enum err rebuild_exchanges(struct broker_core *c, const struct view *view
             if (e != ERR_OK)
                 return e;
         } else {
-            c->stats.quarantined++;
+            core_quarantine(c, BROKER_EXCHANGE, number);
         }
         memcpy(from, number_bytes, sizeof from);
         if (!record_key_after(from, sizeof from))
@@ -350,23 +353,25 @@ static enum err rebuild_controls(struct broker_core *c, const struct view *view)
 
     while ((e = view_seek(view, BROKER_CONTROL, span_of(from, sizeof from), &key, &value)) !=
            ERR_NOT_FOUND) {
-        struct rd r = rd_of(key);
-        uint64_t number = rd_u64be(&r);
         struct control control;
         struct entry *entry;
         struct hop *h;
+        struct rd r;
+        uint64_t number;
 
         if (e != ERR_OK && e != ERR_CORRUPT)
             return e;
+        r = rd_of(key);
+        number = rd_u64be(&r);
         if (e == ERR_OK && control_decode(value, &control) == ERR_OK) {
             h = queue_hop(c->controls, control.peer);
             if (h == NULL)
                 return ERR_NO_MEMORY;
-            e = queue_add(c->controls, h, number, UINT64_MAX, false, true, &entry);
+            e = queue_add(c->controls, h, number, UINT64_MAX, false, false, &entry);
             if (e != ERR_OK)
                 return e;
         } else {
-            c->stats.quarantined++;
+            core_quarantine(c, BROKER_CONTROL, number);
         }
         store_key_u64(number, from);
         if (!record_key_after(from, sizeof from))
@@ -394,11 +399,11 @@ static enum err next_number(const struct view *view, const char *name, uint64_t 
 
 enum err core_rebuild(struct broker_core *c, const struct view *view, uint64_t now_ms)
 {
-    enum err e = next_number(view, "next-exchange", &c->next_number);
+    enum err e = next_number(view, BROKER_META_EXCHANGE, &c->next_number);
 
     (void)now_ms;
     if (e == ERR_OK)
-        e = next_number(view, "next-control", &c->next_control);
+        e = next_number(view, BROKER_META_CONTROL, &c->next_control);
     if (e == ERR_OK)
         e = rebuild_exchanges(c, view);
     if (e == ERR_OK)

@@ -112,6 +112,35 @@ static void envelope_leaf(const struct envelope *e, Sp__AuditEvent event, Sp__Le
     leaf->n_recipients = envelope_recipient_count(e);
 }
 
+/* Codes that say nothing about who is behind the envelope or whether its bytes arrived whole: they
+ * must not occupy an id of the agency that it claims to be from. */
+static bool occupies_id(enum err code)
+{
+    return code != ERR_BAD_SIGNATURE && code != ERR_UNKNOWN_AGENCY && code != ERR_WRONG_USAGE &&
+           code != ERR_BAD_DIGEST && code != ERR_MALFORMED && code != ERR_NON_CANONICAL &&
+           code != ERR_TOO_LARGE && code != ERR_HOP_LIMIT;
+}
+
+/* Conflicting bytes under a used id are evidence: what was signed is kept, erasable, beside the
+ * log. */
+static struct span evidence(struct step *s, const struct envelope *e)
+{
+    struct span bytes = envelope_bytes(e);
+    struct pb *pb;
+
+    if (bytes.len <= LIMIT_DETAIL)
+        return bytes;
+    buf_reset(&s->core->scratch);
+    if (pb_decode(&sp__envelope__descriptor, bytes, LIMIT_ENVELOPE, &pb) == ERR_OK) {
+        Sp__Envelope bare = *(const Sp__Envelope *)pb_view(pb);
+
+        bare.header = bare.recipients = bare.wraps = bare.parts = pb_bytes(span_of(NULL, 0));
+        pb_encode(&bare, &s->core->scratch);
+        pb_free(pb);
+    }
+    return buf_span(&s->core->scratch);
+}
+
 static void refuse(struct step *s, enum err code, const char *rule)
 {
     const struct envelope *e = s->event->transfer.envelope;
@@ -130,11 +159,8 @@ static void refuse(struct step *s, enum err code, const char *rule)
     leaf.from = pb_string(s->event->peer);
     leaf.code = pb_string(err_code(code));
     leaf.hop = (uint32_t)s->event->transfer.n_trail;
-    /* Conflicting bytes under a used id are evidence: kept, erasable, beside the log. */
-    row.leaf = step_leaf(s, &leaf, code == ERR_REPLAY ? envelope_bytes(e) : span_of(NULL, 0));
-    /* An unproven sender must not occupy ids of the agency that it claims to be. */
-    if (code != ERR_BAD_SIGNATURE && code != ERR_UNKNOWN_AGENCY && code != ERR_WRONG_USAGE &&
-        step_load_dedup(s, &h->id, h->sender, &before) == ERR_NOT_FOUND) {
+    row.leaf = step_leaf(s, &leaf, code == ERR_REPLAY ? evidence(s, e) : span_of(NULL, 0));
+    if (occupies_id(code) && step_load_dedup(s, &h->id, h->sender, &before) == ERR_NOT_FOUND) {
         snprintf(row.peer, sizeof row.peer, "%s", s->event->peer);
         step_save_dedup(s, &h->id, h->sender, &row);
     }
@@ -163,7 +189,10 @@ static bool answered_before(struct step *s)
     if (err == ERR_NOT_FOUND)
         return false;
     if (err != ERR_OK) {
-        step_fail(s, err);
+        /* What was decided is not known any more: neither yes nor no. */
+        if (step_damaged(s, err, BROKER_DEDUP, 0))
+            answer(s, e, SP__OUTCOME__OUTCOME_RETRY, ERR_UNAVAILABLE, "its record is damaged",
+                   NO_LEAF);
         return true;
     }
     if (!digest_equal(&d.digest, envelope_digest(e)))
@@ -317,6 +346,7 @@ static void fill_exchange(struct step *s, const struct admission *a, struct exch
     x->level = (uint8_t)h->level;
     x->urgency = (uint8_t)h->urgency;
     x->hop = (uint8_t)a->transfer->n_trail;
+    x->files = a->transfer->wire->n_parts < envelope_part_count(a->transfer->envelope);
     x->n_handling = (uint8_t)h->n_handling;
     for (size_t i = 0; i < h->n_handling; i++)
         snprintf(x->handling[i], sizeof x->handling[i], "%s", h->handling[i]);
@@ -339,7 +369,7 @@ static void save_spool(struct step *s, uint64_t number)
     batch_append(s->core->batch, BROKER_SPOOL, span_of(key, 8), buf_span(&s->core->scratch));
     batch_append(s->core->batch, BROKER_OPEN, span_of(key, 8), span_of(NULL, 0));
     store_key_u64(s->core->next_number, key);
-    batch_put(s->core->batch, BROKER_META, span_str("next-exchange"), span_of(key, 8));
+    batch_put(s->core->batch, BROKER_META, span_str(BROKER_META_EXCHANGE), span_of(key, 8));
 }
 
 /* Offered at once where the window has room, so that the record is not written twice. */
@@ -424,11 +454,13 @@ void step_transfer(struct step *s)
         e = route(s, &a, &x, codes);
     if (e == ERR_OK)
         e = check_queues(s, &x);
-    if (e == ERR_OK) {
+    if (e != ERR_OK) {
+        decline(s, e, a.rule);
+    } else if (a.transfer->incomplete) {
+        step_send(s, BROKER_NEED_PARTS, s->event->peer)->number = a.transfer->tag;
+    } else {
         fill_exchange(s, &a, &x);
         accept(s, &x, codes);
-    } else {
-        decline(s, e, a.rule);
     }
     exchange_fini(&x);
 }

@@ -43,6 +43,7 @@ void exchange_encode(const struct exchange *x, struct buf *out)
     buf_put_u8(out, x->level);
     buf_put_u8(out, x->urgency);
     buf_put_u8(out, x->hop);
+    buf_put_u8(out, x->files);
     buf_put_u8(out, x->n_handling);
     for (size_t i = 0; i < x->n_handling; i++)
         record_put_text(out, x->handling[i]);
@@ -79,6 +80,8 @@ static void get_recipients(struct rd *r, struct exchange *x)
 /* Everything before the recipients. */
 static void get_head(struct rd *r, struct exchange *x)
 {
+    uint8_t files;
+
     record_get_version(r, RECORD_VERSION);
     record_get_bytes(r, x->id.b, sizeof x->id.b);
     record_get_bytes(r, x->digest.b, sizeof x->digest.b);
@@ -92,6 +95,9 @@ static void get_head(struct rd *r, struct exchange *x)
     x->level = rd_u8(r);
     x->urgency = rd_u8(r);
     x->hop = rd_u8(r);
+    files = rd_u8(r);
+    record_check(r, files <= 1);
+    x->files = files == 1;
     x->n_handling = rd_u8(r);
     record_check(r, x->n_handling <= LIMIT_HANDLING);
     for (size_t i = 0; r->err == ERR_OK && i < x->n_handling; i++)

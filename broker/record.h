@@ -44,6 +44,7 @@ struct exchange {
     uint8_t level;
     uint8_t urgency;
     uint8_t hop; /* brokers before this one */
+    bool files;  /* some of its parts are files */
     uint8_t n_handling;
     char handling[LIMIT_HANDLING][LIMIT_CODE];
     uint8_t n_seen;

@@ -217,22 +217,25 @@ static struct entry *list_find(const struct entry_list *l, uint64_t number)
     return NULL;
 }
 
-struct entry *hop_find_in_flight(const struct hop *h, uint64_t number)
+/* What was offered stands before what never was. */
+static struct entry *find_offered(const struct entry_list *l, uint64_t number)
 {
-    return list_find(&h->in_flight, number);
+    for (struct entry *e = l->first; e != NULL && e->offered; e = e->next) {
+        if (e->number == number)
+            return e;
+    }
+    return NULL;
 }
 
 struct entry *hop_find(const struct hop *h, uint64_t number)
 {
-    const struct entry_list *lists[] = {&h->in_flight, &h->urgent, &h->normal, &h->delayed};
+    struct entry *e = list_find(&h->in_flight, number);
 
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
-        struct entry *e = list_find(lists[i], number);
-
-        if (e != NULL)
-            return e;
-    }
-    return NULL;
+    if (e == NULL)
+        e = find_offered(&h->urgent, number);
+    if (e == NULL)
+        e = find_offered(&h->normal, number);
+    return e == NULL ? list_find(&h->delayed, number) : e;
 }
 
 struct entry *hop_next(struct hop *h, uint64_t now_ms, size_t window)
@@ -245,6 +248,7 @@ struct entry *hop_next(struct hop *h, uint64_t now_ms, size_t window)
 void entry_sent(struct queue *q, struct entry *e, uint64_t retry_ms)
 {
     e->retry_ms = retry_ms;
+    e->offered = true;
     move(q, e, ENTRY_IN_FLIGHT, false);
 }
 

@@ -63,9 +63,8 @@ size_t hop_count(const struct hop *h);
 enum err queue_add(struct queue *q, struct hop *h, uint64_t number, uint64_t expires_ms,
                    bool urgent, bool offered, struct entry **ret);
 void queue_remove(struct queue *q, struct entry *e);
-/* The unanswered entry with this number; NULL when there is none. */
-struct entry *hop_find_in_flight(const struct hop *h, uint64_t number);
-/* Any entry with this number. */
+/* The entry with this number among those that are in flight, delayed, or wait to be sent again;
+ * NULL when there is none. Entries that were never offered are not looked at. */
 struct entry *hop_find(const struct hop *h, uint64_t number);
 
 /* The next entry that may be sent to `h` now; NULL when it is down, paused, the window is full, or

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -70,6 +71,7 @@ struct shell {
     bool stopping;
     bool reload;
     enum err result;
+    int stopped_fd;
     struct shell_stats stats;
 
     pthread_t net_thread;
@@ -117,6 +119,7 @@ static void stop_locked(struct shell *s, enum err why)
     if (!s->stopping) {
         s->stopping = true;
         s->result = why;
+        (void)eventfd_write(s->stopped_fd, 1);
     }
     pthread_cond_broadcast(&s->raw);
     pthread_cond_broadcast(&s->ready);
@@ -149,6 +152,12 @@ enum err shell_new(const struct shell_options *options, const struct shell_ops *
     if (s->ring == NULL) {
         free(s);
         return ERR_NO_MEMORY;
+    }
+    s->stopped_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->stopped_fd < 0) {
+        free(s->ring);
+        free(s);
+        return ERR_IO;
     }
     s->posted_last = &s->posted_first;
     s->out_last = &s->out_first;
@@ -512,6 +521,11 @@ void shell_stop(struct shell *s)
     pthread_mutex_unlock(&s->lock);
 }
 
+int shell_stopped_fd(const struct shell *s)
+{
+    return s->stopped_fd;
+}
+
 enum err shell_wait(struct shell *s)
 {
     if (s->threads_started > 1)
@@ -556,6 +570,7 @@ void shell_free(struct shell *s)
     pthread_cond_destroy(&s->ready);
     pthread_cond_destroy(&s->room);
     pthread_mutex_destroy(&s->lock);
+    close(s->stopped_fd);
     free(s->ring);
     free(s);
 }

@@ -70,6 +70,9 @@ enum err shell_new(const struct shell_options *options, const struct shell_ops *
 enum err shell_start(struct shell *s);
 /* Asks it to stop; any thread, or a signalfd's reader. */
 void shell_stop(struct shell *s);
+/* Readable once it stops, by shell_stop or an error: for the poll of the thread that waits. Belongs
+ * to the shell. */
+int shell_stopped_fd(const struct shell *s);
 /* Waits until it has stopped and gives the error that stopped it; ERR_OK after shell_stop. */
 enum err shell_wait(struct shell *s);
 /* After shell_wait. Accepts NULL. */
