@@ -5,6 +5,7 @@
 #include "common/limits.h"
 #include "common/store.h"
 #include "tests/lib/leaks.h"
+#include "tests/lib/net_node.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -405,6 +406,25 @@ Test(sandbox, store_threads_and_libraries_work_inside)
 {
     expect(daily_work, NULL);
     expect(daily_work, deny_inet);
+}
+
+static int encrypted_messages(struct place *p)
+{
+    struct node riga;
+    struct node police;
+
+    (void)p;
+    pair_up(&riga, &police);
+    HOLDS(find_text(&riga, "hello") != NULL);
+    HOLDS(say(&riga, "LV.POLICE", "good day") == ERR_OK);
+    AWAIT(&riga, &police, find_text(&police, "good day") != NULL);
+    pair_down(&riga, &police);
+    return 0;
+}
+
+Test(sandbox, the_net_works_inside)
+{
+    expect(encrypted_messages, NULL);
 }
 
 static int no_capabilities(struct place *p)
