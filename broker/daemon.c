@@ -1,7 +1,7 @@
 #include "broker/daemon.h"
 
 #include "broker/daemon_keys.h"
-#include "broker/inbound.h"
+#include "peer/inbound.h"
 #include "broker/run.h"
 #include "common/file.h"
 #include "common/limits.h"

@@ -5,7 +5,7 @@
 
 #include "audit/log.h"
 #include "broker/core.h"
-#include "broker/trusting.h"
+#include "peer/trusting.h"
 #include "common/env.h"
 #include "common/partfile.h"
 #include "common/shell.h"
@@ -29,7 +29,7 @@ void run_free(struct run *r);
 /* Before the shell starts; both borrowed. */
 void run_bind(struct run *r, struct shell *shell, struct partflow *flow);
 
-/* For struct shell_ops. `ctx` is the struct run; jobs are struct job of broker/inbound.h. */
+/* For struct shell_ops. `ctx` is the struct run; jobs are struct job of peer/inbound.h. */
 enum err run_jobs(void *ctx, struct shell_job *jobs, size_t count, uint64_t *wake_at_ms);
 /* After the shell has ended: what is signed but not stored yet is stored. */
 enum err run_save(struct run *r);

@@ -2,9 +2,9 @@
 #ifndef SEALPOST_BROKER_RUN_INTERNAL_H
 #define SEALPOST_BROKER_RUN_INTERNAL_H
 
-#include "broker/inbound.h"
-#include "broker/outbound.h"
-#include "broker/parts.h"
+#include "peer/inbound.h"
+#include "peer/outbound.h"
+#include "peer/parts.h"
 #include "broker/run.h"
 #include "common/log.h"
 

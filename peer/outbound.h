@@ -1,7 +1,7 @@
 /* The way out: what one commit sends, gathered for each peer into as few frames as fit. Belongs to
  * the commit thread. */
-#ifndef SEALPOST_BROKER_OUTBOUND_H
-#define SEALPOST_BROKER_OUTBOUND_H
+#ifndef SEALPOST_PEER_OUTBOUND_H
+#define SEALPOST_PEER_OUTBOUND_H
 
 #include "common/err.h"
 #include "common/limits.h"

@@ -1,13 +1,13 @@
 /* The way in: one Frame from the wire becomes one job, everything decoded and verified, in a worker
  * thread. What is judged here under the snapshot of the moment is judged again by the core under
  * the one of its step. A job owns what its items point to. */
-#ifndef SEALPOST_BROKER_INBOUND_H
-#define SEALPOST_BROKER_INBOUND_H
+#ifndef SEALPOST_PEER_INBOUND_H
+#define SEALPOST_PEER_INBOUND_H
 
 #include "audit/receipt.h"
-#include "broker/trusting.h"
 #include "certs/verify.h"
 #include "common/env.h"
+#include "peer/trusting.h"
 #include "proto/envelope.h"
 #include "proto/pb.h"
 

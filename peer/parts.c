@@ -1,4 +1,4 @@
-#include "broker/parts.h"
+#include "peer/parts.h"
 
 #include "common/limits.h"
 

@@ -1,10 +1,10 @@
 /* Transfers that wait for their large parts, and large parts that next hops may fetch. Belongs to
  * the commit thread. */
-#ifndef SEALPOST_BROKER_PARTS_H
-#define SEALPOST_BROKER_PARTS_H
+#ifndef SEALPOST_PEER_PARTS_H
+#define SEALPOST_PEER_PARTS_H
 
-#include "broker/inbound.h"
 #include "common/partfile.h"
+#include "peer/inbound.h"
 #include "proto/partflow.h"
 
 #include <stdbool.h>

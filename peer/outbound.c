@@ -1,4 +1,4 @@
-#include "broker/outbound.h"
+#include "peer/outbound.h"
 
 #include "proto/pb.h"
 

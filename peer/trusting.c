@@ -1,4 +1,4 @@
-#include "broker/trusting.h"
+#include "peer/trusting.h"
 
 #include "common/file.h"
 #include "common/limits.h"
@@ -108,6 +108,17 @@ static enum err load(struct trusting *t, struct trust **ret, char why[TRUSTING_W
     return ERR_OK;
 }
 
+static bool is_agency(const struct trusting *t)
+{
+    return t->options.listen == NULL;
+}
+
+static bool is_member(const struct trusting *t)
+{
+    return is_agency(t) ? trust_agency(t->current, t->options.name) != NULL
+                        : trust_broker(t->current, t->options.name) != NULL;
+}
+
 enum err trusting_new(const struct trusting_options *options, const struct trust_floor *floor,
                       struct trusting **ret, char why[TRUSTING_WHY])
 {
@@ -127,8 +138,8 @@ enum err trusting_new(const struct trusting_options *options, const struct trust
     }
     t->seen = folder_fingerprint(options->federation);
     e = load(t, &t->current, why);
-    if (e == ERR_OK && trust_broker(t->current, options->name) == NULL) {
-        snprintf(why, TRUSTING_WHY, "the directory does not list broker %s", options->name);
+    if (e == ERR_OK && !is_member(t)) {
+        snprintf(why, TRUSTING_WHY, "the directory does not list %s", options->name);
         e = ERR_CONFIG;
     }
 out:
@@ -271,24 +282,44 @@ static void settle_claims(struct rows *rows, const struct rows *former, const st
     rows->count = kept;
 }
 
-static enum err set_peers(struct trusting *t, struct net *net, const struct trust *trust)
+/* Keys of those who may talk to a broker. */
+static enum err add_broker_peers(struct rows *rows, const struct trust *trust, const char *name,
+                                 uint64_t now_ms)
 {
     const Sp__Directory *d = trust_directory(trust);
-    const char *name = t->options.name;
-    uint64_t now = env_now_ms(t->options.env);
-    struct rows rows = {0};
     enum err e = ERR_OK;
 
     for (size_t i = 0; e == ERR_OK && i < d->n_links; i++) {
         const char *other = other_end(d->links[i], name);
 
         if (other != NULL)
-            e = add_keys(&rows, trust, other, now);
+            e = add_keys(rows, trust, other, now_ms);
     }
     for (size_t i = 0; e == ERR_OK && i < d->n_agencies; i++) {
         if (is_home(d->agencies[i], name))
-            e = add_keys(&rows, trust, d->agencies[i]->name, now);
+            e = add_keys(rows, trust, d->agencies[i]->name, now_ms);
     }
+    return e;
+}
+
+static enum err add_agency_peers(struct rows *rows, const struct trust *trust, const char *name,
+                                 uint64_t now_ms)
+{
+    const Sp__AgencyEntry *self = trust_agency(trust, name);
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; self != NULL && e == ERR_OK && i < self->n_homes; i++)
+        e = add_keys(rows, trust, self->homes[i], now_ms);
+    return e;
+}
+
+static enum err set_peers(struct trusting *t, struct net *net, const struct trust *trust)
+{
+    uint64_t now = env_now_ms(t->options.env);
+    struct rows rows = {0};
+    enum err e = is_agency(t) ? add_agency_peers(&rows, trust, t->options.name, now)
+                              : add_broker_peers(&rows, trust, t->options.name, now);
+
     if (e == ERR_OK) {
         settle_claims(&rows, &t->rows, trust);
         e = net_set_peers(net, rows.items, rows.count);
@@ -346,18 +377,29 @@ static enum err want_link(struct trusting *t, struct net *net, const struct trus
     return e;
 }
 
-static enum err set_links(struct trusting *t, struct net *net, const struct trust *trust)
+static enum err want_links(struct trusting *t, struct net *net, const struct trust *trust)
 {
     const Sp__Directory *d = trust_directory(trust);
+    const Sp__AgencyEntry *self = is_agency(t) ? trust_agency(trust, t->options.name) : NULL;
+    enum err e = ERR_OK;
+
+    for (size_t i = 0; self != NULL && e == ERR_OK && i < self->n_homes; i++)
+        e = want_link(t, net, trust, self->homes[i]);
+    for (size_t i = 0; !is_agency(t) && e == ERR_OK && i < d->n_links; i++) {
+        if (strcmp(d->links[i]->a, t->options.name) == 0)
+            e = want_link(t, net, trust, d->links[i]->b);
+    }
+    return e;
+}
+
+static enum err set_links(struct trusting *t, struct net *net, const struct trust *trust)
+{
     size_t kept = 0;
     enum err e = ERR_OK;
 
     for (size_t i = 0; i < t->n_links; i++)
         t->links[i].wanted = false;
-    for (size_t i = 0; e == ERR_OK && i < d->n_links; i++) {
-        if (strcmp(d->links[i]->a, t->options.name) == 0)
-            e = want_link(t, net, trust, d->links[i]->b);
-    }
+    e = want_links(t, net, trust);
     for (size_t i = 0; e == ERR_OK && i < t->n_links; i++) {
         if (t->links[i].wanted) {
             t->links[kept++] = t->links[i];
@@ -377,7 +419,7 @@ enum err trusting_setup(struct trusting *t, struct net *net)
     struct trust *trust = trusting_current(t);
     enum err e = set_peers(t, net, trust);
 
-    if (e == ERR_OK && !t->listening) {
+    if (e == ERR_OK && !is_agency(t) && !t->listening) {
         e = net_listen(net, t->options.listen, &t->bound);
         t->listening = e == ERR_OK;
     }

@@ -1,4 +1,4 @@
-#include "broker/inbound.h"
+#include "peer/inbound.h"
 
 #include "common/limits.h"
 
