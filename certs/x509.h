@@ -122,6 +122,8 @@ enum err x509_pem_write(const char *label, struct span der, struct buf *out);
 enum err x509_pem_read(const char *label, struct span text, size_t index, size_t max,
                        struct buf *der);
 
+/* The certificate's key when it is Ed25519, else ERR_WRONG_USAGE. Nothing else is judged. */
+enum err x509_ed25519_key(struct span cert, struct ed25519_public *ret);
 /* A name for people: the subject on one line (RFC 2253), cut to the size. */
 enum err x509_subject(struct span cert, char *out, size_t size);
 /* Validity of any certificate. */

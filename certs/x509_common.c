@@ -152,6 +152,24 @@ out:
     return e;
 }
 
+enum err x509_ed25519_key(struct span cert, struct ed25519_public *ret)
+{
+    X509 *x = NULL;
+    struct ed25519_public pub;
+    size_t len = sizeof(pub.b);
+    enum err e = x509_parse_cert(cert, &x);
+    if (e != ERR_OK)
+        return e;
+    EVP_PKEY *key = X509_get0_pubkey(x);
+    if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519 ||
+        EVP_PKEY_get_raw_public_key(key, pub.b, &len) != 1 || len != sizeof(pub.b))
+        e = ERR_WRONG_USAGE;
+    else
+        *ret = pub;
+    X509_free(x);
+    return x509_fail(e);
+}
+
 enum err x509_subject(struct span cert, char *out, size_t size)
 {
     X509 *x = NULL;
