@@ -102,8 +102,7 @@ class Federation:
         self.make_directory(talk)
         for agency in self.AGENCIES:
             self.certs("keys", "issue", agency, "--federation", self.public(), "--keys",
-                       os.path.join(self.agent_dir(agency), "keys"), "--trust-domain",
-                       self.domain(agency))
+                       os.path.join(self.agent_dir(agency), "keys"))
         self.certs("timestamp", "sign", "--federation", self.public(), "--key",
                    self.root_key("timestamp.key"))
         self.write_as()
@@ -233,8 +232,7 @@ refresh: 1s
             self.certs("agency", "issue", agency, "--federation", self.public(), "--trust-domain",
                        domain, "--keys", keys, "--ca-key", ca_key)
             self.certs("crl", "issue", agency, "--federation", self.public(), "--ca-key", ca_key)
-            self.certs("keys", "issue", agency, "--federation", self.public(), "--keys", keys,
-                       "--trust-domain", domain)
+            self.certs("keys", "issue", agency, "--federation", self.public(), "--keys", keys)
         self.make_directory(False)
         self.certs("timestamp", "sign", "--federation", self.public(), "--key",
                    self.root_key("timestamp.key"))
