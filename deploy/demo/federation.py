@@ -1,6 +1,7 @@
 """Makes the files of the demo federation with sealpost-certs, as administrators would."""
 import os
 import secrets
+import shutil
 import socket
 import stat
 import subprocess
@@ -142,9 +143,10 @@ class Federation:
         self.certs("agency", "issue", agency, "--federation", self.public(), "--trust-domain", domain,
                    "--keys", keys, "--ca-key", ca_key, show=talk)
         self.certs("crl", "issue", agency, "--federation", self.public(), "--ca-key", ca_key)
+        self.pin_root(home)
         write(os.path.join(home, "agent.yaml"), f"""agency: {agency}
 federation: ../../federation
-root: ../../federation/root.1.dsse
+root: root.dsse
 data: data
 keys: keys
 passphrase_file: keys/passphrase
@@ -157,6 +159,10 @@ refresh: 1s
     roles: [officer, releaser, auditor, administrator]
 """)
 
+    def pin_root(self, home):
+        """What an operator installs by hand: the root that everything else is anchored in."""
+        shutil.copyfile(self.root(), os.path.join(home, "root.dsse"))
+
     def extra(self):
         return "".join(f"{key}: {value}\n" for key, value in self.settings.items())
 
@@ -165,9 +171,10 @@ refresh: 1s
         os.makedirs(home, exist_ok=True)
         self.certs("broker", "init", name, "--keys", os.path.join(home, "keys"), "--to",
                    os.path.join(home, "public.yaml"), "--cost", "daemon")
+        self.pin_root(home)
         write(os.path.join(home, "broker.yaml"), f"""name: {name}
 federation: ../../federation
-root: ../../federation/root.1.dsse
+root: root.dsse
 data: data
 keys: keys
 passphrase_file: keys/passphrase
