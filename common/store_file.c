@@ -32,7 +32,7 @@
 
 static_assert(sizeof(size_t) == 8, "data.mdb depends on the word size");
 
-static enum err read_at(int fd, uint64_t at, void *out, size_t len)
+enum err store_file_read(int fd, uint64_t at, void *out, size_t len)
 {
     size_t got = 0;
 
@@ -73,7 +73,7 @@ static enum err read_meta(int fd, uint64_t at, uint64_t *page_bytes, uint64_t *l
 {
     uint8_t page[META_BYTES];
     uint64_t size;
-    enum err e = read_at(fd, at, page, sizeof page);
+    enum err e = store_file_read(fd, at, page, sizeof page);
 
     if (e != ERR_OK)
         return e;
@@ -142,7 +142,7 @@ static enum err copy_bytes(int in, int out, uint64_t at, uint64_t end)
     while (e == ERR_OK && at < end) {
         size_t n = end - at < COPY_BYTES ? (size_t)(end - at) : COPY_BYTES;
 
-        e = read_at(in, at, bytes, n);
+        e = store_file_read(in, at, bytes, n);
         if (e == ERR_OK)
             e = file_write_all(out, span_of(bytes, n));
         at += n;
@@ -155,8 +155,8 @@ static enum err copy_bytes(int in, int out, uint64_t at, uint64_t end)
 static enum err copy_metas(int in, int out, const struct store_meta *meta)
 {
     uint8_t page[PAGE_MAX];
-    enum err e =
-        read_at(in, (uint64_t)meta->newest * meta->page_bytes, page, (size_t)meta->page_bytes);
+    enum err e = store_file_read(in, (uint64_t)meta->newest * meta->page_bytes, page,
+                                 (size_t)meta->page_bytes);
 
     for (uint64_t i = 0; e == ERR_OK && i < 2; i++) {
         memcpy(page, &i, sizeof i);

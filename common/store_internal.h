@@ -94,6 +94,11 @@ struct store_meta {
 /* store_file.c. By reading, never through a map: ERR_CORRUPT when it is no environment or the file
  * is shorter than what it uses. */
 enum err store_file_meta(int fd, struct store_meta *ret);
+/* Exactly `len` bytes; ERR_CORRUPT when the file ends before. */
+enum err store_file_read(int fd, uint64_t at, void *out, size_t len);
+/* store_check.c. Walks every tree of a file that nobody writes: ERR_CORRUPT when LMDB could stumble
+ * over a page. Does not look into records, which have their checksums. */
+enum err store_file_check(int fd, const struct store_meta *meta);
 /* Allocates lock.mdb in full. */
 enum err store_file_lock(const char *dir);
 /* A consistent copy of the file `path` that needs no reader table. */

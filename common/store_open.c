@@ -114,8 +114,8 @@ static enum err adopt(struct store *s, struct store_meta meta)
     return store_error(rc);
 }
 
-/* Looks at a file before LMDB maps it. */
-static enum err check_file(const char *path, struct store_meta *ret)
+/* Looks at a file before LMDB maps it; at all of it when nobody else writes it. */
+static enum err check_file(const char *path, bool still, struct store_meta *ret)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     enum err e;
@@ -123,6 +123,8 @@ static enum err check_file(const char *path, struct store_meta *ret)
     if (fd < 0)
         return file_error(errno);
     e = store_file_meta(fd, ret);
+    if (e == ERR_OK && still)
+        e = store_file_check(fd, ret);
     close(fd);
     return e;
 }
@@ -254,7 +256,7 @@ static enum err make_file(const struct store_options *o, const char *path)
         return e;
     e = open_env(path, LIMIT_STORE_MAP_MIN, MDB_NOSUBDIR | MDB_NOLOCK, &s->env);
     if (e == ERR_OK)
-        e = check_file(path, &meta);
+        e = check_file(path, true, &meta);
     if (e == ERR_OK)
         e = adopt(s, meta);
     if (e == ERR_OK)
@@ -331,7 +333,7 @@ static enum err open_writable(struct store *s, const struct store_options *o, co
     enum err e = make_if_missing(s, o, path, found);
 
     if (e == ERR_OK)
-        e = check_file(path, &meta);
+        e = check_file(path, true, &meta);
     if (e == ERR_OK)
         e = store_file_lock(o->dir);
     if (e == ERR_OK)
@@ -387,6 +389,8 @@ static enum err open_copy(struct store *s, const struct store_options *o, const 
     if (e == ERR_OK)
         e = store_file_meta(fd, &meta);
     if (e == ERR_OK)
+        e = store_file_check(fd, &meta);
+    if (e == ERR_OK)
         e = open_env(copy, 0, MDB_RDONLY | MDB_NOSUBDIR | MDB_NOLOCK, &s->env);
     close(fd);
     return e == ERR_OK ? adopt(s, meta) : e;
@@ -397,7 +401,7 @@ static enum err open_read_only(struct store *s, const struct store_options *o, c
 {
     struct store_meta meta;
     bool missing;
-    enum err e = check_file(path, &meta);
+    enum err e = check_file(path, false, &meta);
 
     if (e != ERR_OK)
         return e;
