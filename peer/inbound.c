@@ -45,6 +45,8 @@ void parcel_free(struct parcel *p)
     free(p->receipts);
     envelope_free(p->envelope);
     pb_free(p->own);
+    if (p->extra_free != NULL)
+        p->extra_free(p->extra);
     free(p);
 }
 

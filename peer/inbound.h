@@ -31,6 +31,8 @@ struct parcel {
     size_t n_trail;
     enum err verdict;
     struct verified verified;
+    void *extra; /* what the owner found out about it; freed with it by `extra_free` */
+    void (*extra_free)(void *extra);
 };
 void parcel_free(struct parcel *p);
 /* Makes it independent of its frame. */
