@@ -289,7 +289,8 @@ enum commit_outcome commit_end(struct committer *c, enum err *why)
     if (e != ERR_OK) {
         audit_log_aborted(c->log);
         *why = e;
-        return COMMIT_IN_DOUBT;
+        /* Of the store's errors only this one leaves it open what the disk holds. */
+        return e == ERR_IN_DOUBT ? COMMIT_IN_DOUBT : COMMIT_FAILED;
     }
     audit_log_committed(c->log);
     *why = audit_log_checkpoint(c->log);

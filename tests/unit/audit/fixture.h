@@ -115,6 +115,14 @@ struct fixture {
     cr_assert_eq(ed25519_public_of(f->key, &f->public), ERR_OK);
 }
 
+/* Another key than that of the seed; copied. Before the opening. */
+[[maybe_unused]] static void fixture_use_key(struct fixture *f, const struct secret *key)
+{
+    secret_free(f->key);
+    cr_assert_eq(secret_copy(secret_bytes(key), &f->key), ERR_OK);
+    cr_assert_eq(ed25519_public_of(f->key, &f->public), ERR_OK);
+}
+
 [[maybe_unused]] static void fixture_init(struct fixture *f, const char *name, uint8_t seed)
 {
     fixture_prepare(f, name, seed);
