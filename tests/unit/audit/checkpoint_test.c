@@ -400,7 +400,7 @@ Test(checkpoint, cosignature_as_published)
     cr_assert_eq(checkpoint_verify(note, &log, &c), ERR_OK);
     cr_assert_eq(c.size, 4);
     cr_assert_eq(note_verify_cosignature(note, &witness, &text, &time_s), ERR_OK);
-    cr_assert_eq(time_s, json_integer_value(json_object_get(root, "timestamp")));
+    cr_assert_eq((json_int_t)time_s, json_integer_value(json_object_get(root, "timestamp")));
     cr_assert_eq(note_verify_cosignature(note, &log, &text, &time_s), ERR_WRONG_USAGE);
     /* Another size under the same signatures. */
     changed = strdup(vectors_text(root, "checkpoint"));
