@@ -155,8 +155,7 @@ int cmd_export(const struct cli *args)
     e = put_all(&r);
     progress_fini(&r.progress);
     if (e == ERR_NOT_FOUND) {
-        code = cli_fail(stderr, json, e, "%s has no stored checkpoint",
-                        r.source != NULL ? source_origin(r.source) : "");
+        code = cli_fail(stderr, json, e, "%s has no stored checkpoint", source_origin(r.source));
     } else if (e != ERR_OK) {
         code = cli_fail(stderr, json, e, "%s to %s: %s", source_origin(r.source), r.dir,
                         err_meaning(e));
