@@ -1,6 +1,7 @@
 #include "agent/core.h"
 
 #include "agent/core_internal.h"
+#include "common/store.h"
 #include "proto/pb.h"
 
 #include <assert.h>
@@ -41,16 +42,17 @@ struct agent_options agent_options_default(const char *agency)
         .answer_ms = 10000,
         .retry_ms_min = 100,
         .retry_ms_max = 30000,
+        .refusals_logged = 60,
     };
 }
 
-void step_fail(struct step *s, enum err e)
+void act_fail(struct step *s, enum err e)
 {
     if (s->core->err == ERR_OK)
         s->core->err = e;
 }
 
-struct agent_send *step_send(struct step *s, enum agent_send_kind kind, const char *peer)
+struct agent_send *act_send(struct step *s, enum agent_send_kind kind, const char *peer)
 {
     struct agent_core *c = s->core;
     struct agent_send *send;
@@ -61,7 +63,7 @@ struct agent_send *step_send(struct step *s, enum agent_send_kind kind, const ch
         struct agent_send *grown = cap > SENDS_MAX ? NULL : realloc(c->sends, cap * sizeof *grown);
 
         if (grown == NULL) {
-            step_fail(s, ERR_NO_MEMORY);
+            act_fail(s, ERR_NO_MEMORY);
             c->n_sends = 0; /* the step fails: what it wanted to send is void */
         } else {
             c->sends = grown;
@@ -71,21 +73,31 @@ struct agent_send *step_send(struct step *s, enum agent_send_kind kind, const ch
     send = &c->sends[c->n_sends++];
     memset(send, 0, sizeof *send);
     send->kind = kind;
-    send->leaf = UINT64_MAX;
+    send->leaf = AGENT_NO_LEAF;
     memcpy(send->peer, peer, strlen(peer) + 1);
     return send;
 }
 
-void step_changed(struct step *s, enum mail_box box, uint64_t number, bool is_new)
+bool act_damaged(struct step *s, enum err e)
 {
-    struct agent_send *send = step_send(s, AGENT_LOCAL_CHANGED, "");
+    if (e == ERR_CORRUPT || e == ERR_NOT_FOUND) {
+        s->core->quarantined++;
+        return true;
+    }
+    act_fail(s, e);
+    return false;
+}
+
+void act_changed(struct step *s, enum mail_box box, uint64_t number, bool is_new)
+{
+    struct agent_send *send = act_send(s, AGENT_LOCAL_CHANGED, "");
 
     send->box = (uint8_t)box;
     send->number = number;
     send->is_new = is_new;
 }
 
-uint64_t step_leaf(struct step *s, Sp__Leaf *leaf)
+uint64_t act_leaf(struct step *s, Sp__Leaf *leaf)
 {
     leaf->at_ms = s->event->now_ms;
     batch_leaf(s->core->batch, leaf, span_of(NULL, 0));
@@ -114,7 +126,7 @@ enum err agent_core_new(const struct agent_options *options, const struct view *
     if (e == ERR_OK)
         e = queue_new(&c->controls);
     if (e == ERR_OK)
-        e = core_rebuild(c, view);
+        e = agent_core_rebuild(c, view);
     if (e != ERR_OK) {
         agent_core_free(c);
         return e;
@@ -144,7 +156,7 @@ static void peer_up(struct step *s)
         struct hop *h = queue_hop(queues[i], s->event->peer);
 
         if (h == NULL) {
-            step_fail(s, ERR_NO_MEMORY);
+            act_fail(s, ERR_NO_MEMORY);
             return;
         }
         h->up = true;
@@ -156,7 +168,7 @@ static void peer_up(struct step *s)
         while (h->delayed.last != NULL)
             entry_wait(queues[i], h->delayed.last, true);
     }
-    step_send(s, AGENT_SEND_DOCUMENTS, s->event->peer);
+    act_send(s, AGENT_SEND_DOCUMENTS, s->event->peer);
 }
 
 static void peer_down(struct step *s)
@@ -188,22 +200,37 @@ static void documents_in(struct step *s)
     leaf.sender = pb_string(s->event->documents.agency);
     leaf.from = pb_string(s->event->peer);
     leaf.cause = pb_bytes(digest_span(&digest));
-    step_leaf(s, &leaf);
+    act_leaf(s, &leaf);
 }
 
 static void trust_adopted(struct step *s)
 {
+    const struct digest *digest = trust_directory_digest(s->event->trust);
+    struct trust_floor floor = trust_versions(s->event->trust);
     Sp__Leaf leaf = SP__LEAF__INIT;
+    struct span known;
+    uint8_t bytes[24];
 
+    store_key_u64(floor.root_version, bytes);
+    store_key_u64(floor.directory_version, bytes + 8);
+    store_key_u64(floor.timestamp_version, bytes + 16);
+    if (view_get(s->view, AGENT_META, span_str(AGENT_META_FLOOR), &known) != ERR_OK ||
+        !span_equal(known, span_of(bytes, sizeof bytes)))
+        batch_put(s->core->batch, AGENT_META, span_str(AGENT_META_FLOOR),
+                  span_of(bytes, sizeof bytes));
+    if (view_get(s->view, AGENT_META, span_str(AGENT_META_DIRECTORY), &known) == ERR_OK &&
+        span_equal(known, digest_span(digest)))
+        return;
+    batch_put(s->core->batch, AGENT_META, span_str(AGENT_META_DIRECTORY), digest_span(digest));
     leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_DIRECTORY;
     leaf.directory_version = s->directory->version;
-    leaf.cause = pb_bytes(digest_span(trust_directory_digest(s->event->trust)));
-    step_leaf(s, &leaf);
+    leaf.cause = pb_bytes(digest_span(digest));
+    act_leaf(s, &leaf);
 }
 
 static void mark_offered(struct step *s, struct entry *e)
 {
-    step_save_pending(s, e->number, e->hop->name, true);
+    act_save_pending(s, e->number, e->hop->name, true);
     e->offered = true;
 }
 
@@ -219,7 +246,7 @@ static void pump(struct step *s)
         while (c->err == ERR_OK && (e = hop_next(h, now, c->options.in_flight_max)) != NULL) {
             if (!e->offered)
                 mark_offered(s, e);
-            step_send(s, AGENT_SEND_TRANSFER, h->name)->number = e->number;
+            act_send(s, AGENT_SEND_TRANSFER, h->name)->number = e->number;
             entry_sent(c->outgoing, e, now + c->options.answer_ms);
         }
     }
@@ -228,7 +255,7 @@ static void pump(struct step *s)
         struct entry *e;
 
         while (c->err == ERR_OK && (e = hop_next(h, now, CONTROL_WINDOW)) != NULL) {
-            step_send(s, AGENT_SEND_CONTROL, h->name)->number = e->number;
+            act_send(s, AGENT_SEND_CONTROL, h->name)->number = e->number;
             entry_sent(c->controls, e, now + c->options.answer_ms);
         }
     }
@@ -239,8 +266,9 @@ static void handle_due(struct step *s)
     struct agent_core *c = s->core;
     struct entry *e;
 
+    act_refusal_summaries(s);
     while (c->err == ERR_OK && (e = queue_due(c->outgoing, s->event->now_ms)) != NULL)
-        step_outgoing_due(s, e);
+        act_outgoing_due(s, e);
     while (c->err == ERR_OK && (e = queue_due(c->controls, s->event->now_ms)) != NULL)
         entry_wait(c->controls, e, false);
 }
@@ -249,22 +277,22 @@ static void dispatch(struct step *s)
 {
     switch (s->event->kind) {
     case AGENT_DRAFTS:
-        step_drafts(s);
+        act_drafts(s);
         break;
     case AGENT_ANSWER:
-        step_answer(s);
+        act_answer(s);
         break;
     case AGENT_INCOMING:
-        step_incoming(s);
+        act_incoming(s);
         break;
     case AGENT_CONTROL_IN:
-        step_control(s);
+        act_control(s);
         break;
     case AGENT_CONTROL_ACK:
-        step_control_ack(s);
+        act_control_ack(s);
         break;
     case AGENT_OPENED:
-        step_opened(s);
+        act_opened(s);
         break;
     case AGENT_DOCUMENTS_IN:
         documents_in(s);
@@ -277,6 +305,9 @@ static void dispatch(struct step *s)
         break;
     case AGENT_TRUST:
         trust_adopted(s);
+        break;
+    case AGENT_GARBAGE:
+        act_garbage(s);
         break;
     case AGENT_TICK:
         break;
@@ -317,6 +348,8 @@ uint64_t agent_core_wake_at(const struct agent_core *c)
         if (h->up && h->paused_until_ms != 0 && h->urgent.count + h->normal.count > 0 &&
             h->paused_until_ms < at)
             at = h->paused_until_ms;
+        if (h->suppressed > 0 && (h->minute + 1) * AGENT_MINUTE_MS < at)
+            at = (h->minute + 1) * AGENT_MINUTE_MS;
     }
     return at < controls ? at : controls;
 }

@@ -37,6 +37,13 @@ enum agent_table {
 };
 extern const struct store_table agent_tables[AGENT_TABLES];
 
+/* Names in AGENT_META. */
+#define AGENT_META_FLOOR "trust-floor"   /* root, directory, timestamp version: u64 each */
+#define AGENT_META_DIRECTORY "directory" /* SHA-256 of the one that was logged last */
+#define AGENT_META_EPOCH "epoch"         /* 8 random bytes of this store */
+#define AGENT_META_MAIL "next-mail"
+#define AGENT_META_CONTROL "next-control"
+
 struct agent_core;
 
 struct agent_options {
@@ -50,6 +57,7 @@ struct agent_options {
     uint64_t answer_ms;
     uint64_t retry_ms_min;
     uint64_t retry_ms_max;
+    unsigned refusals_logged; /* refusals of one peer that get a leaf of their own, per minute */
 };
 struct agent_options agent_options_default(const char *agency);
 
@@ -85,7 +93,8 @@ enum agent_event_kind {
     AGENT_DOCUMENTS_IN,
     AGENT_PEER_UP,
     AGENT_PEER_DOWN,
-    AGENT_TRUST,
+    AGENT_TRUST,   /* a new snapshot was adopted */
+    AGENT_GARBAGE, /* `count` inputs of the peer that did not decode: summary leaf only */
     AGENT_TICK,
 };
 
@@ -126,6 +135,7 @@ struct agent_event {
             const struct receipt *receipt; /* proven, or NULL */
         } control;
         struct {
+            uint64_t token;  /* comes back in AGENT_LOCAL_RESULT */
             uint64_t number; /* in the inbox */
             const char *officer;
         } opened;
@@ -135,6 +145,7 @@ struct agent_event {
             bool news;
         } documents;
         uint64_t control_tag;
+        uint64_t count;
     };
 };
 
@@ -144,11 +155,12 @@ enum agent_send_kind {
     AGENT_SEND_CONTROL,     /* control `number` to `peer` */
     AGENT_SEND_CONTROL_ACK, /* `number` is the tag */
     AGENT_SEND_DOCUMENTS,   /* our own, to `peer` */
-    AGENT_LOCAL_RESULT,     /* of draft `number` (token): code, rule, id */
+    AGENT_LOCAL_RESULT,     /* of the draft or opening `number` (token): code, rule, id */
     AGENT_LOCAL_CHANGED,    /* mail (box, number) is new or its state has changed */
 };
 
 #define AGENT_RULE 256
+#define AGENT_NO_LEAF UINT64_MAX
 
 struct agent_send {
     enum agent_send_kind kind;
@@ -156,7 +168,7 @@ struct agent_send {
     uint64_t number;
     uint8_t box;   /* enum mail_box */
     bool is_new;   /* AGENT_LOCAL_CHANGED: it was not there before */
-    uint64_t leaf; /* whose receipt goes along; UINT64_MAX: none */
+    uint64_t leaf; /* whose receipt goes along; AGENT_NO_LEAF: none */
     struct uuid id;
     struct digest digest;
     Sp__Outcome outcome;
@@ -181,7 +193,7 @@ uint64_t agent_core_wake_at(const struct agent_core *c);
 uint64_t agent_core_pending(const struct agent_core *c);
 /* The broker that is up and preferred; "" when none is. */
 const char *agent_core_home(const struct agent_core *c);
-/* Records that did not hold when the core was made. */
+/* Records that did not hold, since the core was made. */
 uint64_t agent_core_quarantined(const struct agent_core *c);
 
 #endif

@@ -32,7 +32,7 @@ struct sealing {
 
 static void result(struct step *s, const struct agent_draft *d, enum err code, const char *rule)
 {
-    struct agent_send *send = step_send(s, AGENT_LOCAL_RESULT, "");
+    struct agent_send *send = act_send(s, AGENT_LOCAL_RESULT, "");
 
     send->number = d->token;
     send->code = code;
@@ -51,8 +51,10 @@ static struct span stream_key(const char *agency, Sp__Urgency urgency, uint8_t o
     return span_of(out, len + 2);
 }
 
-/* The stream's present place; NULL after an error. */
-static struct stream *stream_of(struct sealing *g, const char *agency, Sp__Urgency urgency)
+/* The stream's present place. A place that is not known any more must not be guessed: ERR_CORRUPT.
+ */
+static enum err stream_of(struct sealing *g, const char *agency, Sp__Urgency urgency,
+                          struct stream **ret)
 {
     uint8_t key[STREAM_KEY];
     struct span value;
@@ -60,17 +62,17 @@ static struct stream *stream_of(struct sealing *g, const char *agency, Sp__Urgen
     enum err e;
 
     for (size_t i = 0; i < g->n_streams; i++) {
-        if (g->streams[i].urgency == urgency && strcmp(g->streams[i].agency, agency) == 0)
-            return &g->streams[i];
+        if (g->streams[i].urgency == urgency && strcmp(g->streams[i].agency, agency) == 0) {
+            *ret = &g->streams[i];
+            return ERR_OK;
+        }
     }
     if (g->n_streams == g->cap_streams) {
         size_t cap = g->cap_streams == 0 ? 16 : 2 * g->cap_streams;
         struct stream *grown = realloc(g->streams, cap * sizeof *grown);
 
-        if (grown == NULL) {
-            step_fail(g->step, ERR_NO_MEMORY);
-            return NULL;
-        }
+        if (grown == NULL)
+            return ERR_NO_MEMORY;
         g->streams = grown;
         g->cap_streams = cap;
     }
@@ -81,12 +83,11 @@ static struct stream *stream_of(struct sealing *g, const char *agency, Sp__Urgen
     e = view_get(g->step->view, AGENT_STREAM, stream_key(agency, urgency, key), &value);
     if (e == ERR_OK)
         e = stream_decode(value, &st->at);
-    if (e != ERR_OK && e != ERR_NOT_FOUND) {
-        step_fail(g->step, e);
-        return NULL;
-    }
+    if (e != ERR_OK && e != ERR_NOT_FOUND)
+        return e;
     g->n_streams++;
-    return st;
+    *ret = st;
+    return ERR_OK;
 }
 
 /* The same id was used before: an equal draft is fine and has its answer, another is a replay. */
@@ -96,7 +97,7 @@ static bool known_before(struct sealing *g, const struct agent_draft *d)
     struct mail m;
     enum mail_box box;
     uint64_t number;
-    enum err e = step_find_mail(s, &d->id, s->core->options.agency, &box, &number, &m);
+    enum err e = act_find_mail(s, &d->id, s->core->options.agency, &box, &number, &m);
 
     if (e == ERR_OK) {
         bool equal = digest_equal(&m.content_digest, &d->content_digest);
@@ -106,15 +107,25 @@ static bool known_before(struct sealing *g, const struct agent_draft *d)
                equal ? "" : "this id was used before with another draft");
         return true;
     }
+    if (e == ERR_CORRUPT) {
+        act_damaged(s, e);
+        result(s, d, e, "the record of this id is damaged");
+        return true;
+    }
     if (e != ERR_NOT_FOUND) {
-        step_fail(s, e);
+        act_fail(s, e);
         return true;
     }
     for (size_t i = 0; i < g->n_works; i++) {
-        if (uuid_equal(&g->works[i].draft->id, &d->id)) {
-            result(s, d, ERR_REPLAY, "this id is being sent already");
-            return true;
-        }
+        bool equal;
+
+        if (!uuid_equal(&g->works[i].draft->id, &d->id))
+            continue;
+        /* They are committed together, or neither is. */
+        equal = digest_equal(&g->works[i].draft->content_digest, &d->content_digest);
+        result(s, d, equal ? ERR_OK : ERR_REPLAY,
+               equal ? "" : "this id is being sent with another draft");
+        return true;
     }
     return false;
 }
@@ -128,8 +139,16 @@ static enum err check(struct sealing *g, struct work *w, char rule[POLICY_RULE])
                                      .handling = d->handling,
                                      .n_handling = d->n_handling,
                                      .level = d->level};
-    enum err e = trust_fresh(s->event->trust, s->event->now_ms);
+    uint64_t now = s->event->now_ms;
+    uint64_t created = uuid_time_ms(&d->id);
+    enum err e = trust_fresh(s->event->trust, now);
 
+    if (e == ERR_OK && (created > now + LIMIT_SKEW_MS || created + LIMIT_SKEW_MS < now)) {
+        snprintf(rule, POLICY_RULE, "the id is not of the present time");
+        e = ERR_CLOCK;
+    }
+    if (e == ERR_OK && d->expires_ms <= now)
+        e = ERR_EXPIRED;
     if (e == ERR_OK && !s->event->room)
         e = ERR_DISK_FULL;
     for (size_t i = 0; e == ERR_OK && i < d->n_to; i++) {
@@ -179,21 +198,22 @@ static enum err seal_one(struct sealing *g, struct work *w)
         .n_parts = d->n_parts,
         .file_key = d->file_key,
     };
+    struct stream *st;
     enum err e;
 
     memcpy(in.header.epoch, c->options.epoch, sizeof in.header.epoch);
     for (size_t i = 0; i < d->n_to; i++) {
-        struct stream *st = stream_of(g, d->to[i], d->urgency);
-
-        if (st == NULL)
-            return ERR_NO_MEMORY;
+        e = stream_of(g, d->to[i], d->urgency, &st);
+        if (e != ERR_OK)
+            return e;
         w->recipients[i].seq = st->at.seq + 1;
         w->recipients[i].prev_hash = st->at.digest;
     }
     e = seal(g->pool, &in, &w->sealed);
     for (size_t i = 0; e == ERR_OK && i < d->n_to; i++) {
-        struct stream *st = stream_of(g, d->to[i], d->urgency);
-
+        e = stream_of(g, d->to[i], d->urgency, &st);
+        if (e != ERR_OK)
+            return e; /* not possible: they were found above */
         st->at.seq++;
         st->at.digest = *sealed_digest(w->sealed);
     }
@@ -213,7 +233,7 @@ static void take(struct sealing *g, const struct agent_draft *d)
     buf_init(&w->envelope, LIMIT_ENVELOPE);
     w->recipients = calloc(d->n_to > 0 ? d->n_to : 1, sizeof *w->recipients);
     if (w->recipients == NULL)
-        step_fail(g->step, ERR_NO_MEMORY);
+        act_fail(g->step, ERR_NO_MEMORY);
     else
         e = check(g, w, rule);
     if (g->step->core->err == ERR_OK && e == ERR_OK)
@@ -222,8 +242,11 @@ static void take(struct sealing *g, const struct agent_draft *d)
         g->n_works++;
         return;
     }
-    if (e != ERR_OK && err_class(e) == ERR_CLASS_LOCAL)
-        step_fail(g->step, e);
+    if (e == ERR_CORRUPT) {
+        act_damaged(g->step, e);
+        result(g->step, d, e, "the stream to a recipient is damaged");
+    } else if (e != ERR_OK && err_class(e) == ERR_CLASS_LOCAL)
+        act_fail(g->step, e);
     else if (e != ERR_OK)
         result(g->step, d, e, rule);
     free(w->recipients);
@@ -288,25 +311,25 @@ static void commit_one(struct step *s, const struct work *w)
     enum err e = fill_mail(s, w, &m);
 
     if (e != ERR_OK) {
-        step_fail(s, e);
+        act_fail(s, e);
         return;
     }
     mail_leaf(&m, SP__AUDIT_EVENT__AUDIT_EVENT_SUBMITTED, ALL_RECIPIENTS, &leaf, &room);
     leaf.officer = pb_string(d->officer);
-    m.leaf = step_leaf(s, &leaf);
+    m.leaf = act_leaf(s, &leaf);
     transfer.envelope = pb_bytes(buf_span(&w->envelope));
     transfer.parts = (Sp__InlinePart **)(uintptr_t)d->inline_parts;
     transfer.n_parts = d->n_inline_parts;
-    step_save_new(s, number, &m, d->sealed_key, &transfer, d->summary, d->parts, d->n_parts);
+    act_save_new(s, number, &m, d->sealed_key, &transfer, d->summary, d->parts, d->n_parts);
     /* policy_path held, so that the directory lists us with a home. */
     home = queue_hop(s->core->outgoing, self->homes[0]);
     e = home == NULL ? ERR_NO_MEMORY
                      : queue_add(s->core->outgoing, home, number, m.expires_ms,
                                  d->urgency != SP__URGENCY__URGENCY_NORMAL, false, &entry);
-    step_fail(s, e);
-    step_save_pending(s, number, self->homes[0], false);
+    act_fail(s, e);
+    act_save_pending(s, number, self->homes[0], false);
     result(s, d, ERR_OK, "");
-    step_changed(s, MAIL_OUT, number, true);
+    act_changed(s, MAIL_OUT, number, true);
     mail_fini(&m);
 }
 
@@ -325,7 +348,7 @@ static void save_streams(struct sealing *g)
     }
 }
 
-void step_drafts(struct step *s)
+void act_drafts(struct step *s)
 {
     struct sealing *g = calloc(1, sizeof *g);
     enum err e = ERR_NO_MEMORY;
@@ -342,7 +365,7 @@ void step_drafts(struct step *s)
         commit_one(s, &g->works[i]);
     if (e == ERR_OK && s->core->err == ERR_OK)
         save_streams(g);
-    step_fail(s, e);
+    act_fail(s, e);
     if (g == NULL)
         return;
     for (size_t i = 0; i < g->n_works; i++) {

@@ -9,7 +9,7 @@ static void answer(struct step *s, Sp__Outcome outcome, enum err code, const cha
                    uint64_t leaf)
 {
     const struct envelope *e = s->event->incoming.envelope;
-    struct agent_send *send = step_send(s, AGENT_SEND_ANSWER, s->event->peer);
+    struct agent_send *send = act_send(s, AGENT_SEND_ANSWER, s->event->peer);
 
     send->number = s->event->incoming.tag;
     send->id = envelope_header(e)->id;
@@ -35,6 +35,7 @@ static enum err fill_mail(struct step *s, struct mail *m)
     m->created_ms = h->created_ms;
     m->expires_ms = h->expires_ms;
     m->at_ms = s->event->now_ms;
+    snprintf(m->peer, sizeof m->peer, "%s", s->event->peer);
     m->directory_version = h->directory_version;
     m->level = (uint8_t)h->level;
     m->urgency = (uint8_t)h->urgency;
@@ -59,16 +60,76 @@ static size_t own_place(const struct agent_core *c, const struct mail *m)
     return i;
 }
 
+/* True when the peer may still have leaves of its own for refusals in this minute. */
+static bool may_log_refusal(struct step *s)
+{
+    struct hop *h = queue_hop(s->core->outgoing, s->event->peer);
+    uint64_t minute = s->event->now_ms / AGENT_MINUTE_MS;
+
+    if (h == NULL) {
+        act_fail(s, ERR_NO_MEMORY);
+        return false;
+    }
+    if (h->minute != minute && h->suppressed == 0) {
+        h->minute = minute;
+        h->refusals = 0;
+    }
+    if (h->minute == minute && h->refusals < s->core->options.refusals_logged) {
+        h->refusals++;
+        return true;
+    }
+    h->suppressed++;
+    return false;
+}
+
+void act_garbage(struct step *s)
+{
+    struct hop *h = queue_hop(s->core->outgoing, s->event->peer);
+
+    if (h == NULL) {
+        act_fail(s, ERR_NO_MEMORY);
+        return;
+    }
+    if (h->suppressed == 0)
+        h->minute = s->event->now_ms / AGENT_MINUTE_MS;
+    h->suppressed += s->event->count;
+}
+
+void act_refusal_summaries(struct step *s)
+{
+    uint64_t minute = s->event->now_ms / AGENT_MINUTE_MS;
+
+    for (size_t i = 0; i < queue_hop_count(s->core->outgoing); i++) {
+        struct hop *h = queue_hop_at(s->core->outgoing, i);
+        Sp__Leaf leaf = SP__LEAF__INIT;
+
+        if (h->suppressed == 0 || h->minute == minute)
+            continue;
+        leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_SUMMARY;
+        leaf.from = pb_string(h->name);
+        leaf.count = h->suppressed;
+        act_leaf(s, &leaf);
+        h->suppressed = 0;
+        h->refusals = 0;
+        h->minute = minute;
+    }
+}
+
 /* A refusal is a leaf of our log; its receipt is the signed reason that the sender gets. */
 static void refuse(struct step *s, enum err code, const char *rule)
 {
     struct leaf_room room;
     struct mail m;
     Sp__Leaf leaf;
-    enum err e = fill_mail(s, &m);
+    enum err e;
 
+    if (!may_log_refusal(s)) {
+        answer(s, SP__OUTCOME__OUTCOME_REFUSED, code, rule, AGENT_NO_LEAF);
+        return;
+    }
+    e = fill_mail(s, &m);
     if (e != ERR_OK) {
-        step_fail(s, e);
+        act_fail(s, e);
         return;
     }
     mail_leaf(&m, SP__AUDIT_EVENT__AUDIT_EVENT_REFUSED, own_place(s->core, &m), &leaf, &room);
@@ -76,18 +137,18 @@ static void refuse(struct step *s, enum err code, const char *rule)
         leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_EXPIRED;
     leaf.from = pb_string(s->event->peer);
     leaf.code = pb_string(err_code(code));
-    answer(s, SP__OUTCOME__OUTCOME_REFUSED, code, rule, step_leaf(s, &leaf));
+    answer(s, SP__OUTCOME__OUTCOME_REFUSED, code, rule, act_leaf(s, &leaf));
     mail_fini(&m);
 }
 
 static void decline(struct step *s, enum err code, const char *rule)
 {
     if (err_class(code) == ERR_CLASS_RETRY)
-        answer(s, SP__OUTCOME__OUTCOME_RETRY, code, rule, UINT64_MAX);
+        answer(s, SP__OUTCOME__OUTCOME_RETRY, code, rule, AGENT_NO_LEAF);
     else if (err_class(code) == ERR_CLASS_PEER)
         refuse(s, code, rule);
     else
-        step_fail(s, code);
+        act_fail(s, code);
 }
 
 /* The trail must begin at a home of the sender and end at the peer, and be about these bytes. */
@@ -135,6 +196,10 @@ static enum err check(struct step *s, char rule[POLICY_RULE])
         snprintf(rule, POLICY_RULE, "%s", in->rule);
         return e;
     }
+    if (strcmp(h->sender, s->core->options.agency) == 0) {
+        snprintf(rule, POLICY_RULE, "an agency sends nothing to itself");
+        return ERR_WRONG_USAGE;
+    }
     e = check_trail(s, &accepted_ms);
     if (e == ERR_OK && h->expires_ms <= s->event->now_ms)
         e = ERR_EXPIRED;
@@ -148,28 +213,40 @@ static enum err check(struct step *s, char rule[POLICY_RULE])
     return e;
 }
 
-/* The same bytes get the first answer; other bytes under the id are refused. */
+/* The same bytes get the first answer, whatever became of their keys since; other bytes under the
+ * id are refused, but only when they are proven: a forgery must not learn that the id is known. */
 static bool answered_before(struct step *s)
 {
     const struct envelope *e = s->event->incoming.envelope;
     const struct envelope_header *h = envelope_header(e);
+    bool decided = false;
     enum mail_box box;
     uint64_t number;
     struct mail m;
-    enum err err = step_find_mail(s, &h->id, h->sender, &box, &number, &m);
+    enum err err = act_find_mail(s, &h->id, h->sender, &box, &number, &m);
 
     if (err == ERR_NOT_FOUND)
         return false;
-    if (err != ERR_OK) {
-        step_fail(s, err);
+    if (err == ERR_CORRUPT) {
+        act_damaged(s, err);
+        /* What was decided is not known any more: neither yes nor no. */
+        answer(s, SP__OUTCOME__OUTCOME_RETRY, ERR_UNAVAILABLE, "its record is damaged",
+               AGENT_NO_LEAF);
         return true;
     }
-    if (digest_equal(&m.digest, envelope_digest(e)))
+    if (err != ERR_OK) {
+        act_fail(s, err);
+        return true;
+    }
+    if (box == MAIL_IN && digest_equal(&m.digest, envelope_digest(e))) {
         answer(s, SP__OUTCOME__OUTCOME_COMMITTED, ERR_OK, "", m.leaf);
-    else
+        decided = true;
+    } else if (s->event->incoming.verdict == ERR_OK) {
         refuse(s, ERR_REPLAY, "this id was used with other bytes");
+        decided = true;
+    }
     mail_fini(&m);
-    return true;
+    return decided;
 }
 
 #define SEEN_KEY (LIMIT_AGENCY + 64)
@@ -200,8 +277,10 @@ static bool follow_stream(struct step *s, const struct envelope_recipient *self)
 
     if (err == ERR_OK)
         err = stream_decode(value, &last);
-    if (err != ERR_OK && err != ERR_NOT_FOUND)
-        step_fail(s, err);
+    if (err == ERR_CORRUPT)
+        act_damaged(s, err); /* shows as a gap */
+    else if (err != ERR_OK && err != ERR_NOT_FOUND)
+        act_fail(s, err);
     gap = self->seq != last.seq + 1 || !digest_equal(&self->prev_hash, &last.digest);
     if (self->seq > last.seq) {
         buf_reset(&s->core->scratch);
@@ -224,7 +303,7 @@ static void deliver(struct step *s)
     enum err e = fill_mail(s, &m);
 
     if (e != ERR_OK) {
-        step_fail(s, e);
+        act_fail(s, e);
         return;
     }
     self = own_place(s->core, &m);
@@ -233,26 +312,25 @@ static void deliver(struct step *s)
     mail_leaf(&m, SP__AUDIT_EVENT__AUDIT_EVENT_DELIVERED, self, &leaf, &room);
     leaf.from = pb_string(s->event->peer);
     leaf.cause = pb_bytes(digest_span(receipt_leaf_hash(in->trail[in->n_trail - 1])));
-    m.leaf = step_leaf(s, &leaf);
+    m.leaf = act_leaf(s, &leaf);
     transfer.tag = 0;
     transfer.to = NULL;
     transfer.n_to = 0;
     for (size_t i = 0; i < envelope_part_count(in->envelope); i++)
         parts[i] = *envelope_part(in->envelope, i);
-    step_save_new(s, number, &m, in->sealed_key, &transfer, in->summary, parts,
-                  envelope_part_count(in->envelope));
+    act_save_new(s, number, &m, in->sealed_key, &transfer, in->summary, parts,
+                 envelope_part_count(in->envelope));
     answer(s, SP__OUTCOME__OUTCOME_COMMITTED, ERR_OK, "", m.leaf);
-    step_changed(s, MAIL_IN, number, true);
+    act_changed(s, MAIL_IN, number, true);
     mail_fini(&m);
 }
 
-void step_incoming(struct step *s)
+void act_incoming(struct step *s)
 {
     char rule[POLICY_RULE] = "";
     enum err e;
 
-    /* An unproven envelope must not learn what was decided about its id. */
-    if (s->event->incoming.verdict == ERR_OK && answered_before(s))
+    if (answered_before(s))
         return;
     e = check(s, rule);
     if (e == ERR_OK)
@@ -261,44 +339,48 @@ void step_incoming(struct step *s)
         decline(s, e, rule);
 }
 
-/* The broker by which a received message came is the last of its trail: its acceptance receipt lies
- * in the bulk record, but the way back is always our home, which knows the exchange. */
+/* The receipt goes back by the broker that brought the message: it knows the exchange. */
 static void queue_control(struct step *s, const struct mail *m, uint64_t leaf)
 {
-    const Sp__AgencyEntry *self = trust_agency(s->event->trust, s->core->options.agency);
     struct agent_core *c = s->core;
     struct mail_control control = {.leaf = leaf};
     uint64_t number = c->next_control++;
+    struct hop *h = queue_hop(c->controls, m->peer);
     struct entry *entry;
-    struct hop *h;
     uint8_t key[8];
 
-    if (self == NULL || self->n_homes == 0)
-        return;
     snprintf(control.to, sizeof control.to, "%s", m->sender);
-    snprintf(control.peer, sizeof control.peer, "%s", self->homes[0]);
-    h = queue_hop(c->controls, control.peer);
-    step_fail(s, h == NULL ? ERR_NO_MEMORY
-                           : queue_add(c->controls, h, number, UINT64_MAX, false, true, &entry));
+    snprintf(control.peer, sizeof control.peer, "%s", m->peer);
+    act_fail(s, h == NULL ? ERR_NO_MEMORY
+                          : queue_add(c->controls, h, number, UINT64_MAX, false, true, &entry));
     buf_reset(&c->scratch);
     mail_control_encode(&control, &c->scratch);
     store_key_u64(number, key);
     batch_append(c->batch, AGENT_CONTROL, span_of(key, 8), buf_span(&c->scratch));
     store_key_u64(c->next_control, key);
-    batch_put(c->batch, AGENT_META, span_str("next-control"), span_of(key, 8));
+    batch_put(c->batch, AGENT_META, span_str(AGENT_META_CONTROL), span_of(key, 8));
 }
 
-void step_opened(struct step *s)
+static void opened_result(struct step *s, const struct mail *m, enum err code)
+{
+    struct agent_send *send = act_send(s, AGENT_LOCAL_RESULT, "");
+
+    send->number = s->event->opened.token;
+    send->code = code;
+    if (m != NULL)
+        send->id = m->id;
+}
+
+void act_opened(struct step *s)
 {
     struct leaf_room room;
     struct mail m;
     Sp__Leaf leaf;
-    enum err e = step_load_mail(s, MAIL_IN, s->event->opened.number, &m);
+    enum err e = act_load_mail(s, MAIL_IN, s->event->opened.number, &m);
 
-    if (e == ERR_NOT_FOUND)
-        return;
     if (e != ERR_OK) {
-        step_fail(s, e);
+        if (act_damaged(s, e))
+            opened_result(s, NULL, e);
         return;
     }
     if (m.opened_ms == 0) {
@@ -309,14 +391,16 @@ void step_opened(struct step *s)
         m.recipients[self].at_ms = s->event->now_ms;
         mail_leaf(&m, SP__AUDIT_EVENT__AUDIT_EVENT_OPENED, self, &leaf, &room);
         leaf.officer = pb_string(s->event->opened.officer);
-        queue_control(s, &m, step_leaf(s, &leaf));
-        step_save_mail(s, s->event->opened.number, &m);
-        step_changed(s, MAIL_IN, s->event->opened.number, false);
+        m.opened_leaf = act_leaf(s, &leaf);
+        queue_control(s, &m, m.opened_leaf);
+        act_save_mail(s, s->event->opened.number, &m);
+        act_changed(s, MAIL_IN, s->event->opened.number, false);
     }
+    opened_result(s, &m, ERR_OK);
     mail_fini(&m);
 }
 
-void step_control_ack(struct step *s)
+void act_control_ack(struct step *s)
 {
     struct agent_core *c = s->core;
     struct hop *h = queue_find_hop(c->controls, s->event->peer);

@@ -54,7 +54,7 @@ static void advance(struct step *s, struct mail *m, size_t i, enum transport_sta
         leaf.code = pb_string(err_code(code));
     if (cause != NULL)
         leaf.cause = pb_bytes(digest_span(receipt_leaf_hash(cause)));
-    step_leaf(s, &leaf);
+    act_leaf(s, &leaf);
 }
 
 /* The submission is decided: out of the line to the broker. */
@@ -63,9 +63,9 @@ static void finish_entry(struct step *s, struct entry *e, const struct mail *m)
     uint64_t number = e->number;
 
     queue_remove(s->core->outgoing, e);
-    step_drop_pending(s, number);
-    step_save_mail(s, number, m);
-    step_changed(s, MAIL_OUT, number, false);
+    act_drop_pending(s, number);
+    act_save_mail(s, number, m);
+    act_changed(s, MAIL_OUT, number, false);
 }
 
 static uint64_t back_off(const struct agent_core *c, uint32_t attempts)
@@ -83,7 +83,7 @@ static void try_later(struct step *s, struct entry *e, enum err code)
 
     e->attempts++;
     if (code == ERR_NEED_DOCUMENTS) {
-        step_send(s, AGENT_SEND_DOCUMENTS, e->hop->name);
+        act_send(s, AGENT_SEND_DOCUMENTS, e->hop->name);
     } else if (code != ERR_CLOCK) {
         /* The broker cannot take anything now: the whole line waits. */
         e->hop->paused_until_ms = s->event->now_ms + back_off(c, ++e->hop->pauses);
@@ -127,11 +127,14 @@ static void decided(struct step *s, struct entry *e, struct mail *m)
             r = NULL;
         if (r != NULL)
             save_receipt(s, e->number, r);
-        for (size_t i = 0; i < m->n_recipients; i++)
+        for (size_t i = 0; i < m->n_recipients; i++) {
+            if (m->recipients[i].state != STATE_QUEUED)
+                continue;
             advance(s, m, i, code == ERR_EXPIRED ? STATE_EXPIRED : STATE_REFUSED,
                     code == ERR_EXPIRED ? SP__AUDIT_EVENT__AUDIT_EVENT_EXPIRED
                                         : SP__AUDIT_EVENT__AUDIT_EVENT_REFUSED,
                     code, s->event->answer.rule, r);
+        }
         finish_entry(s, e, m);
         return;
     default:
@@ -140,7 +143,7 @@ static void decided(struct step *s, struct entry *e, struct mail *m)
     }
 }
 
-void step_answer(struct step *s)
+void act_answer(struct step *s)
 {
     struct hop *h = queue_find_hop(s->core->outgoing, s->event->peer);
     struct entry *e = h == NULL ? NULL : hop_find(h, s->event->answer.tag);
@@ -149,16 +152,17 @@ void step_answer(struct step *s)
 
     if (e == NULL)
         return;
-    err = step_load_mail(s, MAIL_OUT, e->number, &m);
+    err = act_load_mail(s, MAIL_OUT, e->number, &m);
     if (err != ERR_OK) {
-        step_fail(s, err);
+        if (act_damaged(s, err))
+            queue_remove(s->core->outgoing, e);
         return;
     }
     decided(s, e, &m);
     mail_fini(&m);
 }
 
-void step_outgoing_due(struct step *s, struct entry *e)
+void act_outgoing_due(struct step *s, struct entry *e)
 {
     struct mail m;
     enum err err;
@@ -173,9 +177,10 @@ void step_outgoing_due(struct step *s, struct entry *e)
         queue_touch(s->core->outgoing, e);
         return;
     }
-    err = step_load_mail(s, MAIL_OUT, e->number, &m);
+    err = act_load_mail(s, MAIL_OUT, e->number, &m);
     if (err != ERR_OK) {
-        step_fail(s, err);
+        if (act_damaged(s, err))
+            queue_remove(s->core->outgoing, e);
         return;
     }
     for (size_t i = 0; i < m.n_recipients; i++)
@@ -195,7 +200,9 @@ static enum transport_state state_after(struct step *s, const Sp__Leaf *said,
 
     switch (said->event) {
     case SP__AUDIT_EVENT__AUDIT_EVENT_ACCEPTED:
-        return broker && open ? (said->hop == 0 ? STATE_ACCEPTED : STATE_RELAYED) : 0;
+        if (!broker || !open || (said->hop == 0 && p->state != STATE_QUEUED))
+            return 0;
+        return said->hop == 0 ? STATE_ACCEPTED : STATE_RELAYED;
     case SP__AUDIT_EVENT__AUDIT_EVENT_DELIVERED:
         return recipient && open ? STATE_DELIVERED : 0;
     case SP__AUDIT_EVENT__AUDIT_EVENT_OPENED:
@@ -240,7 +247,7 @@ static bool apply(struct step *s, struct mail *m)
     return any;
 }
 
-void step_control(struct step *s)
+void act_control(struct step *s)
 {
     const struct receipt *r = s->event->control.receipt;
     struct uuid id;
@@ -249,22 +256,22 @@ void step_control(struct step *s)
     uint64_t number;
 
     if (r != NULL && uuid_from_bytes(pb_span(receipt_leaf(r)->id), &id) == ERR_OK) {
-        enum err e = step_find_mail(s, &id, s->core->options.agency, &box, &number, &m);
+        enum err e = act_find_mail(s, &id, s->core->options.agency, &box, &number, &m);
 
         if (e == ERR_OK) {
             if (box == MAIL_OUT && is_about(r, &m) && !have_receipt(s, number, r)) {
                 bool any = apply(s, &m);
 
                 save_receipt(s, number, r);
-                step_save_mail(s, number, &m);
+                act_save_mail(s, number, &m);
                 if (any)
-                    step_changed(s, MAIL_OUT, number, false);
+                    act_changed(s, MAIL_OUT, number, false);
             }
             mail_fini(&m);
         } else if (e != ERR_NOT_FOUND) {
-            step_fail(s, e);
+            act_damaged(s, e);
         }
     }
     /* Also what has no effect is acknowledged: repeating it would not help. */
-    step_send(s, AGENT_SEND_CONTROL_ACK, s->event->peer)->number = s->event->control.tag;
+    act_send(s, AGENT_SEND_CONTROL_ACK, s->event->peer)->number = s->event->control.tag;
 }

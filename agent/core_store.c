@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-enum err step_load_mail(struct step *s, enum mail_box box, uint64_t number, struct mail *ret)
+enum err act_load_mail(struct step *s, enum mail_box box, uint64_t number, struct mail *ret)
 {
     uint8_t key[MAIL_KEY];
     struct span value;
@@ -16,7 +16,7 @@ enum err step_load_mail(struct step *s, enum mail_box box, uint64_t number, stru
     return e == ERR_OK ? mail_decode(value, ret) : e;
 }
 
-void step_save_mail(struct step *s, uint64_t number, const struct mail *m)
+void act_save_mail(struct step *s, uint64_t number, const struct mail *m)
 {
     uint8_t key[MAIL_KEY];
 
@@ -24,12 +24,12 @@ void step_save_mail(struct step *s, uint64_t number, const struct mail *m)
     buf_reset(&s->core->scratch);
     mail_encode(m, &s->core->scratch);
     if (s->core->scratch.err != ERR_OK)
-        step_fail(s, s->core->scratch.err);
+        act_fail(s, s->core->scratch.err);
     batch_put(s->core->batch, AGENT_STATE, span_of(key, sizeof key), buf_span(&s->core->scratch));
 }
 
-enum err step_find_mail(struct step *s, const struct uuid *id, const char *sender,
-                        enum mail_box *box, uint64_t *number, struct mail *ret)
+enum err act_find_mail(struct step *s, const struct uuid *id, const char *sender,
+                       enum mail_box *box, uint64_t *number, struct mail *ret)
 {
     uint8_t key[MAIL_ID_KEY];
     struct span value;
@@ -42,7 +42,7 @@ enum err step_find_mail(struct step *s, const struct uuid *id, const char *sende
     if (e == ERR_OK)
         e = mail_ref_decode(value, &b, &n);
     if (e == ERR_OK)
-        e = step_load_mail(s, b, n, ret);
+        e = act_load_mail(s, b, n, ret);
     if (e == ERR_OK) {
         *box = b;
         *number = n;
@@ -67,9 +67,9 @@ static void save_parts(struct step *s, const Sp__Transfer *transfer,
     }
 }
 
-void step_save_new(struct step *s, uint64_t number, const struct mail *m, struct span sealed_key,
-                   const Sp__Transfer *transfer, struct span summary,
-                   const struct envelope_part *parts, size_t n_parts)
+void act_save_new(struct step *s, uint64_t number, const struct mail *m, struct span sealed_key,
+                  const Sp__Transfer *transfer, struct span summary,
+                  const struct envelope_part *parts, size_t n_parts)
 {
     struct agent_core *c = s->core;
     uint8_t key[MAIL_KEY];
@@ -83,19 +83,19 @@ void step_save_new(struct step *s, uint64_t number, const struct mail *m, struct
     pb_encode(transfer, &c->scratch_more);
     mail_bulk_encode(sealed_key, buf_span(&c->scratch_more), &c->scratch);
     if (c->scratch_more.err != ERR_OK)
-        step_fail(s, c->scratch_more.err);
+        act_fail(s, c->scratch_more.err);
     if (c->scratch.err != ERR_OK)
-        step_fail(s, c->scratch.err);
+        act_fail(s, c->scratch.err);
     batch_put(c->batch, AGENT_MAIL, span_of(key, sizeof key), buf_span(&c->scratch));
     batch_put(c->batch, AGENT_SUMMARY, span_of(key, sizeof key), summary);
     batch_put(c->batch, AGENT_ID, span_of(id_key, sizeof id_key), span_of(key, sizeof key));
     store_key_u64(c->next_mail, next);
-    batch_put(c->batch, AGENT_META, span_str("next-mail"), span_of(next, sizeof next));
+    batch_put(c->batch, AGENT_META, span_str(AGENT_META_MAIL), span_of(next, sizeof next));
     save_parts(s, transfer, parts, n_parts);
-    step_save_mail(s, number, m);
+    act_save_mail(s, number, m);
 }
 
-void step_save_pending(struct step *s, uint64_t number, const char *home, bool offered)
+void act_save_pending(struct step *s, uint64_t number, const char *home, bool offered)
 {
     uint8_t key[8];
 
@@ -106,7 +106,7 @@ void step_save_pending(struct step *s, uint64_t number, const char *home, bool o
     batch_put(s->core->batch, AGENT_PENDING, span_of(key, sizeof key), buf_span(&s->core->scratch));
 }
 
-void step_drop_pending(struct step *s, uint64_t number)
+void act_drop_pending(struct step *s, uint64_t number)
 {
     uint8_t key[8];
 
@@ -225,12 +225,12 @@ static enum err next_number(const struct view *view, const char *name, uint64_t 
     return e == ERR_OK ? store_key_to_u64(value, ret) : e;
 }
 
-enum err core_rebuild(struct agent_core *c, const struct view *view)
+enum err agent_core_rebuild(struct agent_core *c, const struct view *view)
 {
-    enum err e = next_number(view, "next-mail", &c->next_mail);
+    enum err e = next_number(view, AGENT_META_MAIL, &c->next_mail);
 
     if (e == ERR_OK)
-        e = next_number(view, "next-control", &c->next_control);
+        e = next_number(view, AGENT_META_CONTROL, &c->next_control);
     if (e == ERR_OK)
         e = each_number(c, view, AGENT_PENDING, rebuild_pending);
     if (e == ERR_OK)

@@ -42,6 +42,7 @@ void mail_encode(const struct mail *m, struct buf *out)
     buf_put_u64be(out, m->directory_version);
     buf_put_u64be(out, m->leaf);
     buf_put_u64be(out, m->opened_ms);
+    buf_put_u64be(out, m->opened_leaf);
     buf_put_u64be(out, m->seq);
     buf_put_u8(out, m->gap);
     buf_put_u8(out, m->offered);
@@ -52,6 +53,7 @@ void mail_encode(const struct mail *m, struct buf *out)
         record_put_text(out, m->handling[i]);
     buf_put(out, digest_span(&m->content_digest));
     record_put_text(out, m->officer);
+    record_put_text(out, m->peer);
     buf_put_u16be(out, (uint16_t)m->n_recipients);
     for (size_t i = 0; i < m->n_recipients; i++) {
         const struct mail_recipient *p = &m->recipients[i];
@@ -89,6 +91,7 @@ static void get_head(struct rd *r, struct mail *m)
     m->directory_version = rd_u64be(r);
     m->leaf = rd_u64be(r);
     m->opened_ms = rd_u64be(r);
+    m->opened_leaf = rd_u64be(r);
     m->seq = rd_u64be(r);
     m->gap = get_bool(r);
     m->offered = get_bool(r);
@@ -100,6 +103,7 @@ static void get_head(struct rd *r, struct mail *m)
         record_get_text(r, m->handling[i], sizeof m->handling[i]);
     record_get_bytes(r, m->content_digest.b, sizeof m->content_digest.b);
     record_get_text(r, m->officer, sizeof m->officer);
+    record_get_text(r, m->peer, sizeof m->peer);
 }
 
 static void get_recipient(struct rd *r, struct mail_recipient *p)

@@ -32,17 +32,19 @@ struct mail {
     uint64_t expires_ms;
     uint64_t at_ms; /* when it was committed here */
     uint64_t directory_version;
-    uint64_t leaf;      /* of `submitted` or `delivered` in our log */
-    uint64_t opened_ms; /* received mail: first seen by an officer; 0: not yet */
-    uint64_t seq;       /* received mail: in its stream */
-    bool gap;           /* received mail: it does not follow the last one of its stream */
-    bool offered;       /* sent mail: was sent to a broker at least once */
+    uint64_t leaf;        /* of `submitted` or `delivered` in our log */
+    uint64_t opened_ms;   /* received mail: first seen by an officer; 0: not yet */
+    uint64_t opened_leaf; /* of `opened`, when it was */
+    uint64_t seq;         /* received mail: in its stream */
+    bool gap;             /* received mail: it does not follow the last one of its stream */
+    bool offered;         /* sent mail: was sent to a broker at least once */
     uint8_t level;
     uint8_t urgency;
     uint8_t n_handling;
     char handling[LIMIT_HANDLING][LIMIT_CODE];
     struct digest content_digest; /* sent mail: of the draft */
     char officer[LIMIT_OFFICER];  /* sent mail: who sent it */
+    char peer[LIMIT_PEER];        /* received mail: the broker that brought it */
     size_t n_recipients;
     struct mail_recipient *recipients; /* all of the envelope's */
 };
