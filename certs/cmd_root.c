@@ -281,6 +281,39 @@ static enum err keep_old(const char *dir, const struct document *old, struct why
                        : why_set(why, e, "the path is too long");
 }
 
+/* Does the directory that stands have enough signatures of the new root's keys? If not, daemons
+ * keep what they have until it is signed again. */
+static bool directory_holds(const char *dir, const struct document *root)
+{
+    struct document d = {0};
+    struct why why;
+    enum err e = cmd_read_in(DOCUMENT_DIRECTORY, dir, FEDERATION_DIRECTORY, &d, &why);
+    if (e == ERR_OK)
+        e = document_signed(&d, document_root(root), document_root(root)->directory, &why);
+    document_fini(&d);
+    return e == ERR_OK || e == ERR_NOT_FOUND;
+}
+
+static int print_published(const struct cli *args, const char *dir, const char *path,
+                           const struct document *d)
+{
+    struct why why = {0};
+    struct facts f;
+    facts_init(&f, args);
+    enum err e = put_root(&f, path, d, &why);
+    if (e != ERR_OK) {
+        json_decref(f.object);
+        return cmd_fail(args, e, "%s", why.text);
+    }
+    bool holds = directory_holds(dir, d);
+    facts_flag(&f, "directory_holds", holds);
+    return facts_print(&f, "%s",
+                       holds
+                           ? "Published the root."
+                           : "Published the root. The directory needs signatures of its keys now: "
+                             "`sealpost-certs directory sign`.");
+}
+
 int cmd_root_publish(const struct cli *args)
 {
     struct why why = {0};
@@ -309,7 +342,7 @@ int cmd_root_publish(const struct cli *args)
                            (unsigned long long)document_root(&d)->version);
 out:
     document_fini(&old);
-    int exit_code = e == ERR_OK ? print_root(args, path, &d, "Published the root.")
+    int exit_code = e == ERR_OK ? print_published(args, dir, path, &d)
                                 : cmd_fail(args, e, "%s", why.text[0] != '\0' ? why.text : dir);
     document_fini(&d);
     return exit_code;
