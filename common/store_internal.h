@@ -56,8 +56,9 @@ struct store_txn {
     enum err err;
     uintptr_t map_end;   /* of the file in the map */
     uint64_t changes;    /* cursors find their place again after a change */
+    uint64_t puts;       /* those of them that are no deletes */
     uint64_t value_need; /* bytes that the changes may add, see store_need */
-    bool large;          /* a value needs pages in a row */
+    uint64_t large_end;  /* behind the last of the pages in a row that large values got */
     unsigned cursors;    /* open ones */
     struct buf scratch;  /* a record being put */
     MDB_cursor *seek[LIMIT_STORE_TABLES];

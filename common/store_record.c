@@ -3,6 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
+/* LMDB 0.9 mdb.c, MDB_page and MDB_node. */
+#define PAGE_HEAD 16
+#define PAGE_COUNT 12
+#define NODE_HEAD 8
+
 static const uint8_t plain_key[CHECKSUM_KEY];
 
 static bool can_check(const struct store *s, const struct store_map *map)
@@ -88,18 +93,34 @@ enum err store_get(struct store_txn *txn, unsigned table, struct span key, struc
     return store_map_get(txn, &txn->store->tables[table], key, ret);
 }
 
-/* Whoever goes over the pages of one transaction gets MDB_TXN_FULL from LMDB. */
+/* LMDB's rule for what goes into pages of its own: two records must fit into one page. */
+static bool is_large(const struct store *s, struct span key, struct span value)
+{
+    uint64_t most = (s->page_bytes - PAGE_HEAD) / 2 / 2 * 2 - 2;
+
+    return NODE_HEAD + key.len + STORE_SUM + value.len > most;
+}
+
 static void account(struct store_txn *txn, struct span key, struct span value)
 {
-    uint64_t page = txn->store->page_bytes;
-    uint64_t node = key.len + value.len + 32;
-
     txn->changes++;
-    txn->value_need += node;
-    if (node > page / 4) {
-        txn->value_need += page;
-        txn->large = true;
-    }
+    txn->value_need += key.len + value.len + 32;
+    if (is_large(txn->store, key, value))
+        txn->value_need += txn->store->page_bytes;
+}
+
+/* Where LMDB has placed a large record: its page number and count stand before it. */
+static void note_large(struct store_txn *txn, const uint8_t *record)
+{
+    uint64_t number;
+    uint32_t count;
+    uint64_t end;
+
+    memcpy(&number, record - PAGE_HEAD, sizeof number);
+    memcpy(&count, record - PAGE_HEAD + PAGE_COUNT, sizeof count);
+    end = (number + count) * txn->store->page_bytes;
+    if (end > txn->large_end)
+        txn->large_end = end;
 }
 
 void store_fail(struct store_txn *txn, enum err e)
@@ -118,6 +139,7 @@ enum err store_txn_error(const struct store_txn *txn)
 void store_map_put(struct store_txn *txn, const struct store_map *map, struct span key,
                    struct span value, unsigned flags)
 {
+    struct span record;
     MDB_val k;
     MDB_val data;
     int rc;
@@ -138,11 +160,19 @@ void store_map_put(struct store_txn *txn, const struct store_map *map, struct sp
         return;
     }
     account(txn, key, value);
+    txn->puts++;
     k = val(span_of(txn->scratch.data, key.len));
-    data = val(span_of(txn->scratch.data + key.len, txn->scratch.len - key.len));
+    record = span_of(txn->scratch.data + key.len, txn->scratch.len - key.len);
+    data = val(record);
+    if (is_large(txn->store, key, value))
+        flags |= MDB_RESERVE;
     rc = mdb_put(txn->mdb, map->dbi, &k, &data, flags);
-    if (rc != 0)
+    if (rc != 0) {
         txn->err = store_failed(txn->store, rc);
+    } else if ((flags & MDB_RESERVE) != 0) {
+        memcpy(data.mv_data, record.data, record.len);
+        note_large(txn, data.mv_data);
+    }
 }
 
 void store_put(struct store_txn *txn, unsigned table, struct span key, struct span value)

@@ -9,6 +9,9 @@
 
 /* Pages beside those that records touch: roots, the free list, the table of tables. */
 #define NEED_PAGES 64
+/* The same for a transaction of deletes alone, and the depth of a tree of a milliard records. */
+#define DELETE_PAGES 16
+#define DEPTH 4
 
 static uint64_t lower(uint64_t a, uint64_t b)
 {
@@ -75,14 +78,18 @@ enum err store_reserve(struct store_txn *txn)
     uint64_t need = store_need(txn);
     enum err e = store_extend(s, need, LIMIT_STORE_AHEAD);
 
-    /* On a full disk deletes and small records go on in freed pages, which are taken first unless
-     * several in a row are needed. */
-    if (e != ERR_DISK_FULL || txn->large)
+    if (e != ERR_DISK_FULL)
         return e;
+    /* On a full disk it goes on in freed pages. LMDB takes those first; only where it needs several
+     * in a row it may have gone behind them. What puts must leave over is there for deletes. */
     e = store_usage(s, &usage);
     if (e != ERR_OK)
         return e;
-    return usage.allocated_bytes >= usage.used_bytes + 2 * need ? ERR_OK : ERR_DISK_FULL;
+    need = txn->puts > 0 ? 2 * need : (DEPTH * txn->changes + DELETE_PAGES) * s->page_bytes;
+    return txn->large_end <= usage.allocated_bytes &&
+                   usage.allocated_bytes >= usage.used_bytes + need
+               ? ERR_OK
+               : ERR_DISK_FULL;
 }
 
 static uint64_t live_pages(const MDB_stat *stat)
@@ -192,9 +199,9 @@ enum err store_room(struct store *s, uint64_t bytes, enum store_class class)
         return ERR_DISK_FULL;
     if (class == STORE_ORDINARY && u.free_bytes < s->disk_floor)
         return ERR_DISK_FULL;
-    /* The reserve may also use pages that were freed. */
     e = store_extend(s, bytes + ahead, 0);
-    if (e == ERR_DISK_FULL && class == STORE_RESERVE && u.allocated_bytes >= u.used_bytes + bytes)
+    /* Pages that were freed are as good. */
+    if (e == ERR_DISK_FULL && u.allocated_bytes >= u.used_bytes + bytes + ahead)
         e = ERR_OK;
     return e;
 }

@@ -1,7 +1,9 @@
 /* A writer in another process: killed, stopped, read from outside. */
 #include "tests/unit/common/store_fixture.h"
 
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
 TestSuite(store_open, .fini = leaks_check);
@@ -183,5 +185,77 @@ Test(store_open, a_live_store_is_copied_without_its_reader_table)
     cr_assert_eq(kill(child, SIGKILL), 0);
     cr_assert_eq(waitpid(child, &status, 0), child);
     close(acknowledged);
+    box_fini(&b);
+}
+
+/* A file system of `size` that only this process and its children see; false where it cannot be
+ * made. */
+static bool mount_small(const char *dir, const char *size)
+{
+    return unshare(geteuid() == 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+           mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("none", dir, "tmpfs", 0, size) == 0;
+}
+
+static enum err put_number(struct store *s, uint64_t n, size_t len)
+{
+    static uint8_t value[9000];
+    uint8_t key[STORE_KEY_U64];
+    struct store_txn *txn;
+    enum err e = store_write_begin(s, &txn);
+
+    if (e != ERR_OK)
+        return e;
+    store_key_u64(n, key);
+    if (len > 0)
+        store_put(txn, PLAIN, span_of(key, sizeof key), span_of(value, len));
+    else
+        store_delete(txn, PLAIN, span_of(key, sizeof key));
+    return store_commit(txn);
+}
+
+/* Fills the disk again and again with records of this length and deletes them. */
+static void fill_disk(struct store *s, size_t len)
+{
+    uint64_t n = 0;
+    enum err e;
+
+    while ((e = put_number(s, n, len)) == ERR_OK)
+        n++;
+    cr_assert_eq(e, ERR_DISK_FULL, "%s", err_code(e));
+    cr_assert_gt(n, 100);
+    cr_assert_eq(store_room(s, 100000, STORE_ORDINARY), ERR_DISK_FULL);
+    for (uint64_t i = 0; i < n; i++)
+        cr_assert_eq(put_number(s, i, 0), ERR_OK, "delete %u of %u", (unsigned)i, (unsigned)n);
+    cr_assert_eq(store_room(s, 100000, STORE_RESERVE), ERR_OK);
+}
+
+Test(store_open, a_full_disk_refuses_and_deletes_go_on)
+{
+    struct box b;
+
+    box_init(&b);
+    if (!mount_small(b.dir, "size=12m")) {
+        const char *all = getenv("SEALPOST_REQUIRE_ALL");
+
+        cr_assert(all == NULL || strcmp(all, "1") != 0);
+        rmdir(b.dir);
+        cr_skip_test("cannot mount");
+    }
+    b.options.map_bytes = 64 * LIMIT_MIB;
+    box_open(&b);
+    for (int round = 0; round < 3; round++) {
+        fill_disk(b.store, round == 1 ? 9000 : 1500);
+        if (round == 1) {
+            box_close(&b);
+            box_open(&b);
+        }
+    }
+    box_close(&b);
+    cr_assert_eq(umount(b.dir), 0);
+    /* Not even room to make it. */
+    cr_assert_eq(mount("none", b.dir, "tmpfs", 0, "size=512k"), 0);
+    cr_assert_eq(store_open(&b.options, NULL, &b.store), ERR_DISK_FULL);
+    cr_assert_eq(umount(b.dir), 0);
     box_fini(&b);
 }
