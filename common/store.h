@@ -18,7 +18,10 @@
  *   while writing  the last commit that was acknowledged, or one that was under way, is what the
  *                  next store_open finds; nothing has to be repaired
  *   reader killed  its slot is freed by a later write transaction
- * docs/DISK-FORMAT.md describes the records.
+ * LMDB's own pages have no checksums: opening for writing and reading through a copy walk all of
+ * them once (about a second for each GiB of small records) and refuse a file that LMDB could
+ * stumble over; a live store that is read in place is trusted. docs/DISK-FORMAT.md describes the
+ * records.
  *
  * Errors, unless a function says more: ERR_IO, ERR_NO_MEMORY, ERR_CORRUPT (the file is not what was
  * written). After an I/O error or a commit that failed the store is latched: a failed sync may be

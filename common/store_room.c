@@ -41,7 +41,7 @@ static uint64_t used_end(const struct store *s, uint64_t *map_bytes)
 enum err store_extend(struct store *s, uint64_t bytes, uint64_t ahead)
 {
     uint64_t map;
-    uint64_t size;
+    uint64_t size = 0;
     uint64_t want = used_end(s, &map);
     enum err e;
 

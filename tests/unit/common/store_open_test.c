@@ -8,8 +8,8 @@
 
 TestSuite(store_open, .fini = leaks_check);
 
-/* Commits records 0, 1, 2 … of three sizes and tells the number of each one that was acknowledged.
- * Never returns. */
+/* Commits records 0, 1, 2 … of three sizes and tells the number of each one that was
+ * acknowledged. Never returns. */
 static void write_for_ever(const struct box *b, int acknowledged)
 {
     struct store *s;
