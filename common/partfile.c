@@ -1,5 +1,6 @@
 #include "common/partfile.h"
 
+#include "common/file.h"
 #include "common/limits.h"
 
 #include <dirent.h>
@@ -75,9 +76,20 @@ static enum err write_all(int fd, struct span bytes, uint64_t offset)
     return ERR_OK;
 }
 
+/* A listing of its own, which the caller closes; NULL with errno. */
+static DIR *list(struct part_dir *d)
+{
+    int fd = openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+    if (dir == NULL && fd >= 0)
+        close(fd);
+    return dir;
+}
+
 static void remove_unfinished(struct part_dir *d)
 {
-    DIR *dir = fdopendir(openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    DIR *dir = list(d);
     struct dirent *entry;
 
     if (dir == NULL)
@@ -92,10 +104,16 @@ static void remove_unfinished(struct part_dir *d)
 enum err part_dir_open(const char *path, struct part_dir **ret)
 {
     struct part_dir *d;
+    enum err e;
     int fd;
 
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
+    if (mkdir(path, 0700) == 0) {
+        e = file_sync_parent(path);
+        if (e != ERR_OK)
+            return e;
+    } else if (errno != EEXIST) {
         return err_of_errno();
+    }
     fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_of_errno();
@@ -173,7 +191,7 @@ enum err part_dir_remove(struct part_dir *d, const struct digest *sha256)
 enum err part_dir_sweep(struct part_dir *d, uint64_t older_ms,
                         bool (*wanted)(void *ctx, const struct digest *sha256), void *ctx)
 {
-    DIR *dir = fdopendir(openat(d->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    DIR *dir = list(d);
     struct dirent *entry;
 
     if (dir == NULL)
@@ -237,8 +255,10 @@ enum err part_writer_new(struct part_dir *d, const struct env *env, struct part_
     w->dir = d;
     w->fd = openat(d->fd, w->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (w->fd < 0) {
+        enum err e = err_of_errno();
+
         free(w);
-        return err_of_errno();
+        return e;
     }
     sha256_init(&w->hash);
     *ret = w;
