@@ -33,6 +33,7 @@ struct partflow_ops {
 #define PARTFLOW_STALL_MS 60000
 #define PARTFLOW_WANTS_MAX 1024 /* parts wanted at a time */
 #define PARTFLOW_ACTIVE_MAX 16  /* of them, received at a time */
+#define PARTFLOW_OFFERS_MAX 4096
 
 /* Starts the thread. `dir` and `env` are borrowed. */
 enum err partflow_new(struct part_dir *dir, const struct env *env, const struct partflow_ops *ops,
@@ -48,7 +49,8 @@ enum err partflow_want(struct partflow *f, const char *peer, const struct digest
                        uint64_t len);
 /* No longer wanted; `done` is not called. What has come stays on disk. */
 void partflow_cancel(struct partflow *f, const struct digest *sha256);
-/* `peer` may fetch this part from now on, until partflow_peer_down or partflow_withdraw. */
+/* `peer` may fetch this part from now on, until partflow_peer_down or partflow_withdraw. ERR_FULL at
+ * PARTFLOW_OFFERS_MAX. */
 enum err partflow_offer(struct partflow *f, const char *peer, const struct digest *sha256,
                         uint64_t len);
 void partflow_withdraw(struct partflow *f, const char *peer, const struct digest *sha256);
