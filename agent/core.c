@@ -164,9 +164,9 @@ static void peer_up(struct step *s)
         h->pauses = 0;
         /* A new connection may have lost what the former one carried. */
         while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last, true);
+            entry_wait(queues[i], h->in_flight.last);
         while (h->delayed.last != NULL)
-            entry_wait(queues[i], h->delayed.last, true);
+            entry_wait(queues[i], h->delayed.last);
     }
     act_send(s, AGENT_SEND_DOCUMENTS, s->event->peer);
 }
@@ -182,7 +182,7 @@ static void peer_down(struct step *s)
             continue;
         h->up = false;
         while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last, true);
+            entry_wait(queues[i], h->in_flight.last);
     }
 }
 
@@ -270,7 +270,7 @@ static void handle_due(struct step *s)
     while (c->err == ERR_OK && (e = queue_due(c->outgoing, s->event->now_ms)) != NULL)
         act_outgoing_due(s, e);
     while (c->err == ERR_OK && (e = queue_due(c->controls, s->event->now_ms)) != NULL)
-        entry_wait(c->controls, e, false);
+        entry_wait(c->controls, e);
 }
 
 static void dispatch(struct step *s)

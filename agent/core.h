@@ -86,7 +86,7 @@ struct agent_draft {
 enum agent_event_kind {
     AGENT_DRAFTS,     /* all drafts of one commit */
     AGENT_ANSWER,     /* the home broker's answer to a submission */
-    AGENT_INCOMING,   /* an envelope for us, its parts all here */
+    AGENT_INCOMING,   /* an envelope for us; its parts are here, or `incomplete` */
     AGENT_CONTROL_IN, /* a receipt for something that we sent */
     AGENT_CONTROL_ACK,
     AGENT_OPENED, /* an officer has seen a received message */
@@ -100,6 +100,7 @@ enum agent_event_kind {
 
 struct agent_incoming {
     uint64_t tag;
+    bool incomplete; /* some parts are not here yet: nothing is accepted */
     const struct envelope *envelope;
     enum err verdict; /* of verification and opening */
     const char *rule; /* why, in words; may be "" */
@@ -152,6 +153,7 @@ struct agent_event {
 enum agent_send_kind {
     AGENT_SEND_TRANSFER, /* sent mail `number` to `peer` */
     AGENT_SEND_ANSWER,
+    AGENT_NEED_PARTS,       /* it would be accepted if its parts were here: fetch, then again */
     AGENT_SEND_CONTROL,     /* control `number` to `peer` */
     AGENT_SEND_CONTROL_ACK, /* `number` is the tag */
     AGENT_SEND_DOCUMENTS,   /* our own, to `peer` */
@@ -167,7 +169,7 @@ struct agent_send {
     char peer[LIMIT_PEER];
     uint64_t number;
     uint8_t box;   /* enum mail_box */
-    bool is_new;   /* AGENT_LOCAL_CHANGED: it was not there before */
+    bool is_new;   /* LOCAL_CHANGED: it was not there before; LOCAL_RESULT: the draft is mail now */
     uint64_t leaf; /* whose receipt goes along; AGENT_NO_LEAF: none */
     struct uuid id;
     struct digest digest;

@@ -329,6 +329,7 @@ static void commit_one(struct step *s, const struct work *w)
     act_fail(s, e);
     act_save_pending(s, number, self->homes[0], false);
     result(s, d, ERR_OK, "");
+    s->core->sends[s->core->n_sends - 1].is_new = true;
     act_changed(s, MAIL_OUT, number, true);
     mail_fini(&m);
 }

@@ -333,7 +333,9 @@ void act_incoming(struct step *s)
     if (answered_before(s))
         return;
     e = check(s, rule);
-    if (e == ERR_OK)
+    if (e == ERR_OK && s->event->incoming.incomplete)
+        act_send(s, AGENT_NEED_PARTS, s->event->peer)->number = s->event->incoming.tag;
+    else if (e == ERR_OK)
         deliver(s);
     else
         decline(s, e, rule);

@@ -12,6 +12,7 @@ struct vault {
     struct secret *content;
     struct secret *keys;
     struct secret *checksum;
+    struct secret *tokens;
 };
 
 static enum err derive(const struct secret *storage, const char *use, size_t len,
@@ -46,6 +47,8 @@ enum err vault_new(const struct secret *storage, struct vault **ret)
         e = derive(storage, "sealpost-vault-keys-v1", VAULT_KEY, &v->keys);
     if (e == ERR_OK)
         e = derive(storage, "sealpost-vault-checksum-v1", CHECKSUM_KEY, &v->checksum);
+    if (e == ERR_OK)
+        e = derive(storage, "sealpost-vault-tokens-v1", VAULT_KEY, &v->tokens);
     if (e != ERR_OK) {
         vault_free(v);
         return e;
@@ -61,12 +64,18 @@ void vault_free(struct vault *v)
     secret_free(v->content);
     secret_free(v->keys);
     secret_free(v->checksum);
+    secret_free(v->tokens);
     free(v);
 }
 
 const uint8_t *vault_checksum_key(const struct vault *v)
 {
     return secret_bytes(v->checksum).data;
+}
+
+struct digest vault_token(const struct vault *v, struct span text)
+{
+    return hmac_sha256(secret_bytes(v->tokens), text);
 }
 
 static enum err seal(const struct secret *key, const struct env *env, struct span name,

@@ -27,6 +27,8 @@ enum err vault_seal(const struct vault *v, const struct env *env, struct span na
                     struct span plain, struct buf *sealed);
 /* Appends the plain bytes. ERR_CORRUPT when they are not what was sealed under this name. */
 enum err vault_open(const struct vault *v, struct span name, struct span sealed, struct buf *plain);
+/* A keyed digest, to tell equal texts without keeping anything from which they could be guessed. */
+struct digest vault_token(const struct vault *v, struct span text);
 /* File keys, which never lie outside secret memory. */
 enum err vault_seal_key(const struct vault *v, const struct env *env, struct span name,
                         const struct secret *key, struct buf *sealed);
