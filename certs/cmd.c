@@ -184,6 +184,9 @@ enum err cmd_read_pem(const char *path, const char *label, size_t index, size_t 
         return why_set(why, e, "%.200s: %s", path, err_meaning(e));
     e = x509_pem_read(label, buf_span(&pem), index, max, der);
     buf_fini(&pem);
+    /* The file is there: that it holds nothing is damage, not absence. */
+    if (e == ERR_NOT_FOUND)
+        e = ERR_MALFORMED;
     return e == ERR_OK ? e
                        : why_set(why, e, "%.180s: PEM block %zu is no %s", path, index + 1, label);
 }

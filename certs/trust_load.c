@@ -98,6 +98,9 @@ static enum err read_pem(const char *dir, const char *name, const char *label, s
         return e;
     e = x509_pem_read(label, buf_span(&pem), 0, max, der);
     buf_fini(&pem);
+    /* The file is there: that it holds nothing is damage, not absence. */
+    if (e == ERR_NOT_FOUND)
+        e = ERR_MALFORMED;
     return e == ERR_OK ? e : why_set(why, e, "%s: no PEM block %s that can be read", name, label);
 }
 

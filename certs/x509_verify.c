@@ -44,7 +44,9 @@ struct objects {
 static enum err set_params(X509_STORE_CTX *ctx, uint64_t at_ms, bool with_crl)
 {
     X509_VERIFY_PARAM *p = X509_STORE_CTX_get0_param(ctx);
-    unsigned long flags = X509_V_FLAG_X509_STRICT | X509_V_FLAG_PARTIAL_CHAIN;
+    /* Only the CA's key is pinned: a self-signed CA shall still be as it was signed. */
+    unsigned long flags =
+        X509_V_FLAG_X509_STRICT | X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_CHECK_SS_SIGNATURE;
     if (with_crl)
         flags |= X509_V_FLAG_CRL_CHECK;
     if (X509_VERIFY_PARAM_set_flags(p, flags) != 1 ||
