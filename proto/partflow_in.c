@@ -163,6 +163,11 @@ void partflow_take_want(struct partflow *f, const struct partflow_input *in)
         change_source(f, w, in);
         return;
     }
+    if (part_dir_has(f->dir, &in->sha256, in->len)) {
+        forget_one(f);
+        f->ops.done(f->ops.ctx, &in->sha256, ERR_OK);
+        return;
+    }
     w = calloc(1, sizeof *w);
     if (w == NULL) {
         forget_one(f);
