@@ -118,8 +118,10 @@ static void get_recipient(struct rd *r, struct mail_recipient *p)
     p->at_ms = rd_u64be(r);
     record_get_text(r, code, sizeof code);
     record_get_text(r, p->reason, sizeof p->reason);
-    if (r->err == ERR_OK)
-        p->code = err_from_code(code);
+    if (r->err != ERR_OK)
+        return;
+    p->code = err_from_code(code);
+    record_check(r, strcmp(err_code(p->code), code) == 0);
 }
 
 enum err mail_decode(struct span bytes, struct mail *ret)
