@@ -87,7 +87,7 @@ static void try_later(struct step *s, struct entry *e, enum err code)
     } else if (code != ERR_CLOCK) {
         /* The broker cannot take anything now: the whole line waits. */
         e->hop->paused_until_ms = s->event->now_ms + back_off(c, ++e->hop->pauses);
-        entry_wait(c->outgoing, e, true);
+        entry_wait(c->outgoing, e);
         return;
     }
     entry_delay(c->outgoing, e, s->event->now_ms + back_off(c, e->attempts));
@@ -168,7 +168,7 @@ void act_outgoing_due(struct step *s, struct entry *e)
     enum err err;
 
     if (e->state == ENTRY_IN_FLIGHT || e->expires_ms > s->event->now_ms) {
-        entry_wait(s->core->outgoing, e, true);
+        entry_wait(s->core->outgoing, e);
         return;
     }
     if (e->offered) {

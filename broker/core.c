@@ -152,9 +152,9 @@ static void peer_up(struct step *s)
         h->pauses = 0;
         /* A new connection may have lost what the former one carried. */
         while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last, true);
+            entry_wait(queues[i], h->in_flight.last);
         while (h->delayed.last != NULL)
-            entry_wait(queues[i], h->delayed.last, true);
+            entry_wait(queues[i], h->delayed.last);
     }
     step_send(s, BROKER_SEND_DOCUMENTS, s->event->peer);
 }
@@ -170,7 +170,7 @@ static void peer_down(struct step *s)
             continue;
         h->up = false;
         while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last, true);
+            entry_wait(queues[i], h->in_flight.last);
     }
 }
 
@@ -293,7 +293,7 @@ static void handle_due(struct step *s)
     while (c->err == ERR_OK && (e = queue_due(c->exchanges, now)) != NULL)
         step_exchange_due(s, e);
     while (c->err == ERR_OK && (e = queue_due(c->controls, now)) != NULL)
-        entry_wait(c->controls, e, false);
+        entry_wait(c->controls, e);
     step_refusal_summaries(s);
     step_forget(s);
 }

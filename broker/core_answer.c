@@ -4,8 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Is this receipt, already proven, the statement `event` of `log` about exchange `x`? */
-static bool receipt_is(const struct receipt *r, Sp__AuditEvent event, const char *log,
+static bool is_behind(const struct exchange_recipient *p, const char *hop)
+{
+    return p->state == EXCHANGE_QUEUED && strcmp(p->next, hop) == 0;
+}
+
+/* Is this receipt, already proven, the statement `event` of `hop` about exchange `x` and everyone
+ * behind that hop? */
+static bool receipt_is(const struct receipt *r, Sp__AuditEvent event, const char *hop,
                        const struct exchange *x)
 {
     const Sp__Leaf *leaf;
@@ -13,13 +19,12 @@ static bool receipt_is(const struct receipt *r, Sp__AuditEvent event, const char
     if (r == NULL)
         return false;
     leaf = receipt_leaf(r);
-    return leaf->event == event && strcmp(leaf->log, log) == 0 &&
+    for (size_t i = 0; i < x->n_recipients; i++) {
+        if (is_behind(&x->recipients[i], hop) && !leaf_names(leaf, x->recipients[i].agency))
+            return false;
+    }
+    return leaf->event == event && strcmp(leaf->log, hop) == 0 &&
            span_equal(pb_span(leaf->envelope), digest_span(&x->digest));
-}
-
-static bool is_behind(const struct exchange_recipient *p, const char *hop)
-{
-    return p->state == EXCHANGE_QUEUED && strcmp(p->next, hop) == 0;
 }
 
 /* Hand-over proven: custody of everyone behind the hop passes with this one leaf. */
@@ -109,7 +114,7 @@ static void try_later(struct step *s, struct entry *e, const struct exchange *x,
     e->attempts++;
     if (is_about_peer(code)) {
         h->paused_until_ms = s->event->now_ms + back_off(c, ++h->pauses);
-        entry_wait(c->exchanges, e, true);
+        entry_wait(c->exchanges, e);
         return;
     }
     if (code == ERR_NEED_DOCUMENTS) {
@@ -187,7 +192,7 @@ void step_exchange_due(struct step *s, struct entry *e)
     enum err err;
 
     if (e->state == ENTRY_IN_FLIGHT || e->expires_ms > s->event->now_ms) {
-        entry_wait(s->core->exchanges, e, true);
+        entry_wait(s->core->exchanges, e);
         return;
     }
     if (e->offered) {

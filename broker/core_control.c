@@ -68,10 +68,26 @@ static bool may_say(struct step *s, const Sp__Leaf *leaf, const struct exchange_
     }
 }
 
-static bool names(const Sp__Leaf *leaf, const char *agency)
+bool leaf_names(const Sp__Leaf *leaf, const char *agency)
 {
     for (size_t i = 0; i < leaf->n_recipients; i++) {
         if (strcmp(leaf->recipients[i], agency) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* It speaks of a copy whose hand-over we have no proof of yet: the answer that has it is still to
+ * come, and only then can this be judged. */
+static bool is_early(const struct step *s, const struct exchange *x)
+{
+    const Sp__Leaf *said = receipt_leaf(s->event->control.receipt);
+
+    for (size_t i = 0; i < x->n_recipients; i++) {
+        const struct exchange_recipient *p = &x->recipients[i];
+
+        if (p->state == EXCHANGE_QUEUED && p->offered && strcmp(p->next, s->event->peer) == 0 &&
+            leaf_names(said, p->agency))
             return true;
     }
     return false;
@@ -95,7 +111,8 @@ static void apply(struct step *s, uint64_t number, struct exchange *x)
     for (size_t i = 0; i < x->n_recipients; i++) {
         struct exchange_recipient *p = &x->recipients[i];
 
-        if (strcmp(p->next, s->event->peer) != 0 || !names(said, p->agency) || !may_say(s, said, p))
+        if (strcmp(p->next, s->event->peer) != 0 || !leaf_names(said, p->agency) ||
+            !may_say(s, said, p))
             continue;
         room.recipients[leaf.n_recipients++] = pb_string(p->agency);
         if (state != 0)
@@ -119,6 +136,7 @@ void step_control(struct step *s)
     const struct broker_control *c = &s->event->control;
     struct exchange x;
     uint64_t number = 0;
+    bool early = false;
     enum err e = ERR_NOT_FOUND;
 
     if (c->receipt != NULL) {
@@ -126,8 +144,11 @@ void step_control(struct step *s)
 
         e = step_find_exchange(s, pb_span(leaf->id), c->to, &number, &x);
         if (e == ERR_OK) {
-            if (span_equal(pb_span(leaf->envelope), digest_span(&x.digest)))
-                apply(s, number, &x);
+            if (span_equal(pb_span(leaf->envelope), digest_span(&x.digest))) {
+                early = is_early(s, &x);
+                if (!early)
+                    apply(s, number, &x);
+            }
             exchange_fini(&x);
         }
     }
@@ -136,7 +157,8 @@ void step_control(struct step *s)
     else if (e != ERR_OK && e != ERR_NOT_FOUND && e != ERR_MALFORMED)
         step_fail(s, e);
     /* Also what has no effect here is acknowledged: repeating it would not help. */
-    step_send(s, BROKER_SEND_CONTROL_ACK, s->event->peer)->number = c->tag;
+    if (!early)
+        step_send(s, BROKER_SEND_CONTROL_ACK, s->event->peer)->number = c->tag;
 }
 
 void step_control_ack(struct step *s)

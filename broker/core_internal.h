@@ -90,6 +90,7 @@ void step_exchange_due(struct step *s, struct entry *e);
 void step_end_custody(struct step *s, struct exchange *x, struct exchange_recipient *recipient,
                       Sp__AuditEvent event, enum err code, const struct receipt *cause);
 /* core_control.c */
+bool leaf_names(const Sp__Leaf *leaf, const char *agency);
 void step_control(struct step *s);
 void step_control_ack(struct step *s);
 /* Queues a receipt for the way back of `x`: our leaf, or (leaf NO_LEAF) another's bytes. */

@@ -114,11 +114,13 @@ static void envelope_leaf(const struct envelope *e, Sp__AuditEvent event, Sp__Le
 
 /* Codes that say nothing about who is behind the envelope or whether its bytes arrived whole: they
  * must not occupy an id of the agency that it claims to be from. */
-static bool occupies_id(enum err code)
+static bool occupies_id(const struct broker_transfer *t, enum err code)
 {
-    return code != ERR_BAD_SIGNATURE && code != ERR_UNKNOWN_AGENCY && code != ERR_WRONG_USAGE &&
-           code != ERR_BAD_DIGEST && code != ERR_MALFORMED && code != ERR_NON_CANONICAL &&
-           code != ERR_TOO_LARGE && code != ERR_HOP_LIMIT;
+    if (code == ERR_UNKNOWN_AGENCY)
+        return t->verdict == ERR_OK; /* a recipient, not the sender */
+    return code != ERR_BAD_SIGNATURE && code != ERR_WRONG_USAGE && code != ERR_BAD_DIGEST &&
+           code != ERR_MALFORMED && code != ERR_NON_CANONICAL && code != ERR_TOO_LARGE &&
+           code != ERR_HOP_LIMIT;
 }
 
 /* Conflicting bytes under a used id are evidence: what was signed is kept, erasable, beside the
@@ -160,7 +162,8 @@ static void refuse(struct step *s, enum err code, const char *rule)
     leaf.code = pb_string(err_code(code));
     leaf.hop = (uint32_t)s->event->transfer.n_trail;
     row.leaf = step_leaf(s, &leaf, code == ERR_REPLAY ? evidence(s, e) : span_of(NULL, 0));
-    if (occupies_id(code) && step_load_dedup(s, &h->id, h->sender, &before) == ERR_NOT_FOUND) {
+    if (occupies_id(&s->event->transfer, code) &&
+        step_load_dedup(s, &h->id, h->sender, &before) == ERR_NOT_FOUND) {
         snprintf(row.peer, sizeof row.peer, "%s", s->event->peer);
         step_save_dedup(s, &h->id, h->sender, &row);
     }

@@ -142,27 +142,40 @@ static void list_remove(struct entry *e)
     l->count--;
 }
 
-static void list_add(struct entry *e, bool front)
+/* Behind `before`; NULL: first. */
+static void list_insert(struct entry *e, struct entry *before)
 {
     struct entry_list *l = list_of(e);
 
-    if (front) {
-        e->next = l->first;
-        *(l->first != NULL ? &l->first->prev : &l->last) = e;
-        l->first = e;
-    } else {
-        e->prev = l->last;
-        *(l->last != NULL ? &l->last->next : &l->first) = e;
-        l->last = e;
-    }
+    e->prev = before;
+    e->next = before != NULL ? before->next : l->first;
+    *(e->prev != NULL ? &e->prev->next : &l->first) = e;
+    *(e->next != NULL ? &e->next->prev : &l->last) = e;
     l->count++;
 }
 
-static void move(struct queue *q, struct entry *e, enum entry_state state, bool front)
+/* What was offered comes back in the order of numbers, whichever ends its wait first, so that a hop
+ * gets the older first. Only entries that came back before are passed over. */
+static void list_return(struct entry *e)
+{
+    struct entry *before = NULL;
+    struct entry *next = list_of(e)->first;
+
+    while (next != NULL && next->number < e->number) {
+        before = next;
+        next = next->next;
+    }
+    list_insert(e, before);
+}
+
+static void move(struct queue *q, struct entry *e, enum entry_state state)
 {
     list_remove(e);
     e->state = state;
-    list_add(e, front);
+    if (state == ENTRY_WAITING)
+        list_return(e);
+    else
+        list_insert(e, list_of(e)->last);
     heap_sift(q, e->heap_at);
 }
 
@@ -188,7 +201,7 @@ enum err queue_add(struct queue *q, struct hop *h, uint64_t number, uint64_t exp
     e->urgent = urgent;
     e->offered = offered;
     e->hop = h;
-    list_add(e, false);
+    list_insert(e, list_of(e)->last);
     heap_set(q, q->n_heap++, e);
     heap_sift(q, e->heap_at);
     *ret = e;
@@ -249,18 +262,18 @@ void entry_sent(struct queue *q, struct entry *e, uint64_t retry_ms)
 {
     e->retry_ms = retry_ms;
     e->offered = true;
-    move(q, e, ENTRY_IN_FLIGHT, false);
+    move(q, e, ENTRY_IN_FLIGHT);
 }
 
 void entry_delay(struct queue *q, struct entry *e, uint64_t retry_ms)
 {
     e->retry_ms = retry_ms;
-    move(q, e, ENTRY_DELAYED, false);
+    move(q, e, ENTRY_DELAYED);
 }
 
-void entry_wait(struct queue *q, struct entry *e, bool front)
+void entry_wait(struct queue *q, struct entry *e)
 {
-    move(q, e, ENTRY_WAITING, front);
+    move(q, e, ENTRY_WAITING);
 }
 
 struct entry *queue_due(const struct queue *q, uint64_t now_ms)

@@ -59,7 +59,8 @@ size_t queue_hop_count(const struct queue *q);
 struct hop *queue_hop_at(const struct queue *q, size_t i);
 size_t hop_count(const struct hop *h);
 
-/* Adds a waiting entry. ERR_NO_MEMORY. */
+/* Adds a waiting entry. Numbers grow: this one is above all that were added for the hop.
+ * ERR_NO_MEMORY. */
 enum err queue_add(struct queue *q, struct hop *h, uint64_t number, uint64_t expires_ms,
                    bool urgent, bool offered, struct entry **ret);
 void queue_remove(struct queue *q, struct entry *e);
@@ -73,8 +74,8 @@ struct entry *hop_next(struct hop *h, uint64_t now_ms, size_t window);
 void entry_sent(struct queue *q, struct entry *e, uint64_t retry_ms);
 /* Back off until `retry_ms`. */
 void entry_delay(struct queue *q, struct entry *e, uint64_t retry_ms);
-/* To the front of its line (`front`), or the end. */
-void entry_wait(struct queue *q, struct entry *e, bool front);
+/* Back into its line, by its number. */
+void entry_wait(struct queue *q, struct entry *e);
 
 /* The entry whose time (expiry while not in flight, retry otherwise) comes first, if that is at or
  * before now. */
