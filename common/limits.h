@@ -94,10 +94,10 @@
 #define LIMIT_NET_LINKS (LIMIT_LINKS + 16)         /* own connections; during a change both stand */
 #define LIMIT_NET_WATCHED 16
 #define LIMIT_NET_LISTENS 8                        /* endpoints that one net listens at */
-#define LIMIT_NET_BURST 64                         /* messages taken before other sockets are seen */
+#define LIMIT_NET_BURST 64                         /* messages taken before others are seen */
 #define LIMIT_NET_MONITOR 4096                     /* events of libzmq not yet read */
 #define LIMIT_NET_FD_RESERVE 256                   /* descriptors kept from accepted connections */
-#define LIMIT_NET_REFUSALS 64                      /* keys told apart in refusals not yet reported */
+#define LIMIT_NET_REFUSALS 64                      /* keys told apart in unreported refusals */
 #define LIMIT_NET_CONNECTIONS 8192
 #define LIMIT_NET_BACKLOG 1024
 #define LIMIT_NET_SEND_QUEUE 64                    /* messages of one peer */
@@ -109,7 +109,7 @@
 #define LIMIT_NET_CONNECT_MS 5000
 #define LIMIT_NET_RECONNECT_MIN_MS 100
 #define LIMIT_NET_RECONNECT_MAX_MS 5000
-#define LIMIT_NET_INSPECT_MS 100                   /* between looks at what connections hold unread */
+#define LIMIT_NET_INSPECT_MS 100                   /* between looks at what is held unread */
 
 /* Audit log. */
 #define LIMIT_LEAF (64 * LIMIT_KIB - 1)            /* entry bundles count with two bytes */

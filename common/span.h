@@ -25,8 +25,8 @@ bool span_equal(struct span a, struct span b);
 /* memcmp order, a proper prefix before the longer one. */
 int span_compare(struct span a, struct span b);
 bool span_starts_with(struct span s, struct span prefix);
-/* Copies `s` and a NUL into `out` of `size` bytes. ERR_TOO_LARGE when it does not fit, ERR_MALFORMED
- * when `s` holds a NUL. */
+/* Copies `s` and a NUL into `out` of `size` bytes. ERR_TOO_LARGE when it does not fit,
+ * ERR_MALFORMED when `s` holds a NUL. */
 enum err span_to_str(struct span s, char *out, size_t size);
 /* True when `s` is well-formed UTF-8 (RFC 3629) without NUL. */
 bool span_is_utf8(struct span s);
@@ -62,7 +62,8 @@ static inline struct span buf_span(const struct buf *b)
 {
     return (struct span){.data = b->data, .len = b->len};
 }
-/* Appends a NUL that len does not count, so that data can be read as a C string. NULL after an error. */
+/* Appends a NUL that len does not count, so that data can be read as a C string. NULL after an
+ * error. */
 const char *buf_cstr(struct buf *b);
 
 /* Bounded reading with a sticky error: after the first short read every read gives 0 or an empty

@@ -49,8 +49,8 @@ enum err partflow_want(struct partflow *f, const char *peer, const struct digest
                        uint64_t len);
 /* No longer wanted; `done` is not called. What has come stays on disk. */
 void partflow_cancel(struct partflow *f, const struct digest *sha256);
-/* `peer` may fetch this part from now on, until partflow_peer_down or partflow_withdraw. ERR_FULL at
- * PARTFLOW_OFFERS_MAX. */
+/* `peer` may fetch this part from now on, until partflow_peer_down or partflow_withdraw. ERR_FULL
+ * at PARTFLOW_OFFERS_MAX. */
 enum err partflow_offer(struct partflow *f, const char *peer, const struct digest *sha256,
                         uint64_t len);
 void partflow_withdraw(struct partflow *f, const char *peer, const struct digest *sha256);
