@@ -1,6 +1,7 @@
 #include "certs/cmd.h"
 
 #include "certs/issue.h"
+#include "certs/key_plan.h"
 #include "common/file.h"
 #include "common/limits.h"
 #include "common/text.h"
@@ -10,23 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* DESIGN, identity: each key is encrypted to for 7 days and destroyed after the longest expiry of a
- * message and one day; keys are published for at least 21 days ahead. */
-#define KEY_MS (7 * CMD_DAY_MS)
-#define AHEAD_MS (21 * CMD_DAY_MS)
-#define KEEP_MS (LIMIT_EXPIRY_MS + CMD_DAY_MS)
 #define TRANSPORT_MS (365 * CMD_DAY_MS)
 #define LAST_RESORT "encrypt-last-resort.key"
-
-/* One encryption key file and when it is encrypted to. */
-struct slot {
-    char file[NAME_MAX + 1];
-    struct key_info info;
-    struct key_id id;
-    uint64_t not_before_ms; /* 0: not planned yet */
-    uint64_t not_after_ms;
-    bool last_resort;
-};
 
 struct plan {
     const char *agency;
@@ -34,7 +20,7 @@ struct plan {
     const char *federation;
     uint64_t now_ms;
     uint64_t serial; /* of the statement that stands; 0: none */
-    struct slot slots[LIMIT_STATEMENT_KEYS];
+    struct key_slot slots[LIMIT_STATEMENT_KEYS];
     size_t n;
 };
 
@@ -49,17 +35,20 @@ static enum err add_slot(struct plan *p, const char *file, struct why *why)
     char path[PATH_MAX];
     if (p->n == LIMIT_STATEMENT_KEYS)
         return why_set(why, ERR_TOO_LARGE, "over %d encryption keys", LIMIT_STATEMENT_KEYS);
-    struct slot *s = &p->slots[p->n];
-    *s = (struct slot){.last_resort = strcmp(file, LAST_RESORT) == 0};
+    struct key_slot *s = &p->slots[p->n];
+    struct key_info info;
+    *s = (struct key_slot){.last_resort = strcmp(file, LAST_RESORT) == 0};
     snprintf(s->file, sizeof(s->file), "%s", file);
     enum err e = cmd_path(path, p->keys, file);
     if (e == ERR_OK)
-        e = keystore_peek(path, &s->info);
+        e = keystore_peek(path, &info);
     if (e != ERR_OK)
         return why_set(why, e, "%.100s: %s", file, err_meaning(e));
-    if (s->info.purpose != KEY_ENCRYPT || strcmp(s->info.owner, p->agency) != 0)
+    if (info.purpose != KEY_ENCRYPT || strcmp(info.owner, p->agency) != 0)
         return why_set(why, ERR_WRONG_USAGE, "%.100s: no encryption key of %s", file, p->agency);
-    s->id = key_id_of(KEY_LABEL_SUITE_1, span_of(s->info.public_key, 32));
+    memcpy(s->public_key, info.public_key, sizeof(s->public_key));
+    s->created_ms = info.created_ms;
+    s->id = key_id_of(KEY_LABEL_SUITE_1, span_of(info.public_key, 32));
     p->n++;
     return ERR_OK;
 }
@@ -95,7 +84,7 @@ static enum err read_times(struct plan *p, struct why *why)
     p->serial = s->serial;
     for (size_t i = 0; i < s->n_keys; i++) {
         for (size_t k = 0; k < p->n; k++) {
-            struct slot *slot = &p->slots[k];
+            struct key_slot *slot = &p->slots[k];
             if (span_equal(pb_span(s->keys[i]->key_id), span_of(slot->id.b, 16))) {
                 slot->not_before_ms = s->keys[i]->not_before_ms;
                 slot->not_after_ms = s->keys[i]->not_after_ms;
@@ -114,52 +103,6 @@ static enum err read_plan(const struct cli *args, struct plan *p, struct why *wh
                        .now_ms = env_now_ms(env_system())};
     enum err e = read_slots(p, why);
     return e == ERR_OK ? read_times(p, why) : e;
-}
-
-static uint64_t planned_until(const struct plan *p)
-{
-    uint64_t until = 0;
-    for (size_t i = 0; i < p->n; i++) {
-        if (!p->slots[i].last_resort && p->slots[i].not_after_ms > until)
-            until = p->slots[i].not_after_ms;
-    }
-    return until;
-}
-
-static int by_age(const void *a, const void *b)
-{
-    const struct slot *x = a, *y = b;
-    if (x->info.created_ms != y->info.created_ms)
-        return x->info.created_ms < y->info.created_ms ? -1 : 1;
-    return memcmp(x->id.b, y->id.b, sizeof(x->id.b));
-}
-
-static int by_start(const void *a, const void *b)
-{
-    const struct slot *x = a, *y = b;
-    if (x->not_before_ms != y->not_before_ms)
-        return x->not_before_ms < y->not_before_ms ? -1 : 1;
-    return memcmp(x->id.b, y->id.b, sizeof(x->id.b));
-}
-
-/* New keys follow the planned ones, one after the other; sorted by start afterwards. */
-static void plan_times(struct plan *p)
-{
-    qsort(p->slots, p->n, sizeof(p->slots[0]), by_age);
-    for (size_t i = 0; i < p->n; i++) {
-        struct slot *s = &p->slots[i];
-        if (s->last_resort) {
-            if (s->not_before_ms == 0)
-                s->not_before_ms = p->now_ms - LIMIT_SKEW_MS;
-            s->not_after_ms = p->now_ms + LIMIT_STATEMENT_MS;
-        } else if (s->not_before_ms == 0) {
-            uint64_t until = planned_until(p);
-            bool gap = until < p->now_ms;
-            s->not_before_ms = gap ? p->now_ms - LIMIT_SKEW_MS : until;
-            s->not_after_ms = (gap ? p->now_ms : until) + KEY_MS;
-        }
-    }
-    qsort(p->slots, p->n, sizeof(p->slots[0]), by_start);
 }
 
 /* The leaf in the agency's folder must be that of the key that signs. */
@@ -208,9 +151,9 @@ static enum err sign_plan(const struct cli *args, const struct plan *p, struct b
         .transport_lifetime_ms = TRANSPORT_MS,
     };
     for (size_t i = 0; i < p->n; i++) {
-        const struct slot *s = &p->slots[i];
+        const struct key_slot *s = &p->slots[i];
         struct issue_encryption_key *k = &keys[in.n_keys++];
-        memcpy(k->public_key, s->info.public_key, sizeof(k->public_key));
+        memcpy(k->public_key, s->public_key, sizeof(k->public_key));
         k->not_before_ms = s->not_before_ms;
         k->not_after_ms = s->not_after_ms;
         k->last_resort = s->last_resort;
@@ -269,7 +212,7 @@ static int issue(const struct cli *args, struct plan *p, const char *sentence)
     struct buf bytes;
     char path[PATH_MAX];
     buf_init(&bytes, LIMIT_DOCUMENT);
-    plan_times(p);
+    key_plan_times(p->slots, p->n, p->now_ms);
     enum err e = sign_plan(args, p, &bytes, &why);
     if (e == ERR_OK)
         e = document_read(DOCUMENT_STATEMENT, buf_span(&bytes), &made, &why);
@@ -298,10 +241,9 @@ static enum err destroy_old(struct plan *p, struct why *why)
 {
     size_t kept = 0;
     for (size_t i = 0; i < p->n; i++) {
-        struct slot *s = &p->slots[i];
-        bool old = !s->last_resort && s->not_after_ms != 0 && s->not_after_ms + KEEP_MS < p->now_ms;
+        struct key_slot *s = &p->slots[i];
         char path[PATH_MAX];
-        if (old) {
+        if (key_plan_is_old(s, p->now_ms)) {
             enum err e = cmd_path(path, p->keys, s->file);
             if (e != ERR_OK || unlink(path) != 0)
                 return why_set(why, ERR_IO, "%.100s cannot be removed", s->file);
@@ -313,19 +255,6 @@ static enum err destroy_old(struct plan *p, struct why *why)
     return ERR_OK;
 }
 
-/* How many new keys it takes to be published far enough ahead. */
-static size_t keys_missing(const struct plan *p)
-{
-    uint64_t until = planned_until(p), want = p->now_ms + AHEAD_MS;
-    if (until < p->now_ms)
-        until = p->now_ms;
-    for (size_t i = 0; i < p->n; i++) {
-        if (!p->slots[i].last_resort && p->slots[i].not_before_ms == 0)
-            until += KEY_MS;
-    }
-    return until >= want ? 0 : (size_t)((want - until + KEY_MS - 1) / KEY_MS);
-}
-
 int cmd_keys_rotate(const struct cli *args)
 {
     struct why why = {0};
@@ -334,7 +263,7 @@ int cmd_keys_rotate(const struct cli *args)
     enum err e = read_plan(args, &p, &why);
     if (e == ERR_OK)
         e = destroy_old(&p, &why);
-    size_t missing = e == ERR_OK ? keys_missing(&p) : 0;
+    size_t missing = e == ERR_OK ? key_plan_missing(p.slots, p.n, p.now_ms) : 0;
     for (size_t i = 0; e == ERR_OK && i < missing; i++)
         e = cmd_folder_encrypt_key(args, p.keys, p.agency, list, &why);
     json_decref(list);
