@@ -136,6 +136,26 @@ int shell_stopped_fd(const struct shell *s)
     return s->stopped_fd;
 }
 
+/* Whoever waits for a posted job must not wait for ever. */
+static void discard_posted(struct shell *s)
+{
+    struct shell_posted *p;
+
+    pthread_mutex_lock(&s->lock);
+    p = s->posted_first;
+    s->posted_first = NULL;
+    s->posted_last = &s->posted_first;
+    s->posted_count = 0;
+    pthread_mutex_unlock(&s->lock);
+    while (p != NULL) {
+        struct shell_posted *next = p->next;
+
+        s->ops.discard(s->ops.ctx, p->job);
+        free(p);
+        p = next;
+    }
+}
+
 enum err shell_wait(struct shell *s)
 {
     if (s->threads_started > 1)
@@ -145,6 +165,7 @@ enum err shell_wait(struct shell *s)
     if (s->threads_started > 0)
         pthread_join(s->net_thread, NULL);
     s->threads_started = 0;
+    discard_posted(s);
     return s->result;
 }
 
@@ -161,13 +182,7 @@ void shell_free(struct shell *s)
         if (slot->job.job != NULL)
             s->ops.discard(s->ops.ctx, slot->job.job);
     }
-    while (s->posted_first != NULL) {
-        struct shell_posted *p = s->posted_first;
-
-        s->posted_first = p->next;
-        s->ops.discard(s->ops.ctx, p->job);
-        free(p);
-    }
+    discard_posted(s);
     while (s->out_first != NULL) {
         struct shell_outgoing *o = s->out_first;
 

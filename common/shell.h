@@ -73,7 +73,8 @@ void shell_stop(struct shell *s);
 /* Readable once it stops, by shell_stop or an error: for the poll of the thread that waits. Belongs
  * to the shell. */
 int shell_stopped_fd(const struct shell *s);
-/* Waits until it has stopped and gives the error that stopped it; ERR_OK after shell_stop. */
+/* Waits until it has stopped and gives the error that stopped it; ERR_OK after shell_stop. Posted
+ * jobs that were not run are discarded by then. */
 enum err shell_wait(struct shell *s);
 /* After shell_wait. Accepts NULL. */
 void shell_free(struct shell *s);
