@@ -83,28 +83,26 @@ static bool net_turn(struct shell *s)
 {
     bool reload;
     bool stopping;
-    enum err e = ERR_OK;
+    bool full;
+    enum err e;
 
     send_queued(s);
     pthread_mutex_lock(&s->lock);
     stopping = s->stopping;
     pthread_mutex_unlock(&s->lock);
-    if (stopping || !take_events(s)) {
-        pthread_mutex_lock(&s->lock);
-        if ((s->stopping ? s->committing : shell_ring_full(s)) && s->out_first == NULL)
-            cond_wait_ms(&s->room, &s->lock, NET_FULL_MS);
-        pthread_mutex_unlock(&s->lock);
-        e = net_wait(s->net, 0);
-    } else {
-        e = net_wait(s->net, NET_IDLE_MS);
-    }
+    full = stopping || !take_events(s);
+    pthread_mutex_lock(&s->lock);
+    net_stats(s->net, &s->stats.net);
+    if (full && (s->stopping ? s->committing : shell_ring_full(s)) && s->out_first == NULL)
+        cond_wait_ms(&s->room, &s->lock, NET_FULL_MS);
+    pthread_mutex_unlock(&s->lock);
+    e = net_wait(s->net, full ? 0 : NET_IDLE_MS);
     if (e == ERR_TIMEOUT)
         e = ERR_OK;
     pthread_mutex_lock(&s->lock);
     reload = s->reload;
     s->reload = false;
     stopping = s->stopping && !s->committing;
-    net_stats(s->net, &s->stats.net);
     pthread_mutex_unlock(&s->lock);
     if (e == ERR_OK && reload)
         e = s->ops.setup(s->ops.ctx, s->net);
