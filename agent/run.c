@@ -499,6 +499,8 @@ static enum err one_job(struct run *r, struct shell_job *j)
             e = run_job(r, j->peer, task->job);
         else if (task->kind == TASK_DRAFT)
             e = run_draft(r, task->ticket);
+        else if (task->kind == TASK_RECEIPT)
+            e = run_receipt(r, task);
         else
             e = run_open(r, task);
         free(task);

@@ -25,9 +25,10 @@ struct run_options {
 };
 
 enum task_kind {
-    TASK_PEER,  /* `job` of peer/inbound.h: a frame, a part, a snapshot */
-    TASK_DRAFT, /* `ticket->draft` is to be sealed and sent */
-    TASK_OPEN,  /* an officer opens received mail `number` */
+    TASK_PEER,    /* `job` of peer/inbound.h: a frame, a part, a snapshot */
+    TASK_DRAFT,   /* `ticket->draft` is to be sealed and sent */
+    TASK_OPEN,    /* an officer opens received mail `number` */
+    TASK_RECEIPT, /* the receipt of leaf `number` of our log is to be appended to `receipt` */
 };
 
 /* What is handed to the commit thread. It owns the task, but not the ticket, which is done in every
@@ -37,6 +38,7 @@ struct task {
     struct job *job;
     struct ticket *ticket;
     uint64_t number;
+    struct buf *receipt; /* of the thread that waits */
     char officer[LIMIT_OFFICER];
 };
 /* NULL when out of memory. */

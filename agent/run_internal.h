@@ -71,6 +71,7 @@ enum err run_orphan(struct run *r, const struct digest *sha256);
 /* run_task.c: drafts and openings. */
 enum err run_draft(struct run *r, struct ticket *ticket);
 enum err run_open(struct run *r, const struct task *task);
+enum err run_receipt(struct run *r, const struct task *task);
 /* Steps the drafts that wait. */
 enum err run_flush_drafts(struct run *r);
 /* What the core decided about a ticket. */
