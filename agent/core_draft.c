@@ -10,6 +10,7 @@ struct stream {
     char agency[LIMIT_AGENCY];
     Sp__Urgency urgency;
     struct stream_position at;
+    bool moved;
 };
 
 /* One draft on its way to an envelope. */
@@ -214,6 +215,7 @@ static enum err seal_one(struct sealing *g, struct work *w)
         e = stream_of(g, d->to[i], d->urgency, &st);
         if (e != ERR_OK)
             return e; /* not possible: they were found above */
+        st->moved = true;
         st->at.seq++;
         st->at.digest = *sealed_digest(w->sealed);
     }
@@ -341,6 +343,8 @@ static void save_streams(struct sealing *g)
     for (size_t i = 0; i < g->n_streams; i++) {
         uint8_t key[STREAM_KEY];
 
+        if (!g->streams[i].moved)
+            continue; /* looked up for a draft that was refused then */
         buf_reset(&c->scratch);
         stream_encode(&g->streams[i].at, &c->scratch);
         batch_put(c->batch, AGENT_STREAM,
