@@ -53,7 +53,8 @@ enum err mailbox_find(struct store_txn *txn, const char *id, uint64_t *number, s
 /* What lists show of one mail. */
 struct row {
     struct pb *summary;
-    Sp__Message message; /* borrows from the summary and the next two */
+    Sp__Message message; /* borrows from the summary and the next three */
+    struct mail_recipient *recipients;
     Sp__RecipientState *states;
     Sp__RecipientState **state_list;
 };

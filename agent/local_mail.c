@@ -85,7 +85,7 @@ static void received_states(struct visitor *v, const struct mail *m, struct row 
 static void sent_states(const struct mail *m, uint64_t now, struct row *row)
 {
     for (size_t i = 0; i < m->n_recipients; i++) {
-        const struct mail_recipient *p = &m->recipients[i];
+        const struct mail_recipient *p = &row->recipients[i];
         Sp__RecipientState *s = &row->states[i];
 
         put_state(s, p->agency, mail_recipient_state(m, i, now), p->at_ms);
@@ -103,8 +103,10 @@ enum err row_states(struct visitor *v, const struct mail *m, struct row *row)
 {
     row->states = calloc(m->n_recipients, sizeof *row->states);
     row->state_list = calloc(m->n_recipients, sizeof(Sp__RecipientState *));
-    if (row->states == NULL || row->state_list == NULL)
+    row->recipients = calloc(m->n_recipients, sizeof *row->recipients);
+    if (row->states == NULL || row->state_list == NULL || row->recipients == NULL)
         return ERR_NO_MEMORY;
+    memcpy(row->recipients, m->recipients, m->n_recipients * sizeof *row->recipients);
     row->message.recipients = row->state_list;
     if (m->box == MAIL_IN)
         received_states(v, m, row);
@@ -118,6 +120,7 @@ void row_fini(struct row *r)
     pb_free(r->summary);
     free(r->states);
     free(r->state_list);
+    free(r->recipients);
     *r = (struct row){0};
 }
 
