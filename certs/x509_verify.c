@@ -109,7 +109,8 @@ static enum err check_use(X509 *leaf, struct x509_leaf *ret, struct why *why)
     if (key == NULL || EVP_PKEY_get_base_id(key) != EVP_PKEY_ED25519 ||
         EVP_PKEY_get_raw_public_key(key, ret->key.b, &len) != 1 || len != sizeof(ret->key.b))
         return why_set(why, x509_fail(ERR_WRONG_USAGE), "leaf: the key is not Ed25519");
-    if (X509_check_ca(leaf) != 0)
+    /* X509_check_ca alone passes a CA without keyCertSign. */
+    if (X509_check_ca(leaf) != 0 || (X509_get_extension_flags(leaf) & EXFLAG_CA) != 0)
         return why_set(why, ERR_WRONG_USAGE, "leaf: it is a CA");
     uint32_t usage = X509_get_key_usage(leaf);
     if (usage == UINT32_MAX || (usage & KU_DIGITAL_SIGNATURE) == 0)

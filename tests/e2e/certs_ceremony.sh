@@ -118,7 +118,11 @@ for agency in $agencies; do
         -CRLfile "$f/crl.pem" "$f/chain.pem"
     check "openssl x509 names $agency" bash -c "openssl x509 -in '$f/chain.pem' -noout \
         -ext subjectAltName | grep -qx '    URI:spiffe://$d/agent/$agency'"
-    case $algorithm in p384) algorithm=rsa3072 ;; rsa3072) algorithm=ed25519 ;; *) algorithm=p384 ;; esac
+    case $algorithm in
+    p384) algorithm=rsa3072 ;;
+    rsa3072) algorithm=ed25519 ;;
+    *) algorithm=p384 ;;
+    esac
 done
 check "name constraints" bash -c "openssl x509 -in federation/agencies/EE.POLICE/ca.pem -noout \
     -ext nameConstraints,basicConstraints | grep -q 'URI:police.ee.example' &&
@@ -177,8 +181,7 @@ service=$!
 for _ in $(seq 100); do grep -q ready ready && break; sleep 0.1; done
 check "the service is ready" grep -qx ready ready
 sed -i 's/^federation:.*/&\nvalid: 30d/' directory.yaml
-sed -i 's/between: \[tallinn, riga\], ceiling: CONFIDENTIAL/between: [tallinn, riga], ceiling: RESTRICTED/' \
-    directory.yaml
+sed -i '/tallinn, riga/s/CONFIDENTIAL/RESTRICTED/' directory.yaml
 check "second directory" "$certs" directory init --from directory.yaml --federation federation \
     --to directory.2.dsse
 says "it says the change" "ceiling: CONFIDENTIAL -> RESTRICTED"

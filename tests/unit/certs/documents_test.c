@@ -260,6 +260,28 @@ Test(documents, a_root_follows_with_both_thresholds)
     document_fini(&p.d);
 }
 
+Test(documents, new_keys_alone_do_not_make_the_next_root)
+{
+    struct document ours = {0}, theirs = {0}, next = {0};
+    struct test_env other_env;
+    struct federation *other;
+    test_env_init(&other_env, 42);
+    cr_assert_eq(federation_new(&other_env.env, 1, &other), ERR_OK);
+    cr_assert_eq(document_read(DOCUMENT_ROOT, buf_span(&f->root), &ours, &why), ERR_OK);
+    cr_assert_eq(document_read(DOCUMENT_ROOT, buf_span(&other->root), &theirs, &why), ERR_OK);
+    Sp__Root r = *document_root(&theirs);
+    const struct secret *new_keys[] = {other->root_keys[0], other->root_keys[1]};
+    r.version = 2;
+    signed_by(&r, DOCUMENT_ROOT, new_keys, 2, &next);
+    cr_assert_eq(root_self_signed(&next, &why), ERR_OK);
+    cr_assert_eq(root_succeeds(&ours, &next, &why), ERR_BAD_SIGNATURE);
+    cr_assert_not_null(strstr(why.text, "by the keys of version 1"));
+    document_fini(&ours);
+    document_fini(&theirs);
+    document_fini(&next);
+    federation_free(other);
+}
+
 /* --- timestamp and statement --- */
 
 Test(documents, every_rule_of_the_timestamp_is_held)

@@ -1,10 +1,12 @@
 #include "certs/x509.h"
 
+#include "common/file.h"
 #include "common/limits.h"
 #include "tests/lib/federation.h"
 #include "tests/lib/leaks.h"
 
 #include <criterion/criterion.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -77,7 +79,7 @@ static enum err check(const struct x509_check *c, const char *words)
     struct why why = {0};
     enum err e = x509_check_leaf(c, &found, &why);
     if (words != NULL)
-        cr_assert_not_null(strstr(why.text, words), "%s", why.text);
+        cr_assert_not_null(strstr(why.text, words), "%s instead of %s", why.text, words);
     return e;
 }
 
@@ -359,4 +361,55 @@ Test(x509, pem_blocks_are_read_by_place_and_label)
                  ERR_TOO_LARGE);
     buf_fini(&pem);
     buf_fini(&der);
+}
+
+/* --- certificates that stock OpenSSL made, each breaking one rule --- */
+
+static void read_vector(const char *name, struct buf *der)
+{
+    char path[PATH_MAX];
+    struct buf pem;
+    snprintf(path, sizeof(path), SEALPOST_VECTORS "/x509/%s.pem", name);
+    cr_assert_eq(file_read(path, LIMIT_DOCUMENT, &pem), ERR_OK, "%s", path);
+    buf_reset(der);
+    cr_assert_eq(x509_pem_read(X509_PEM_CERT, buf_span(&pem), 0, LIMIT_CERT, der), ERR_OK);
+    buf_fini(&pem);
+}
+
+Test(x509, leaves_of_another_ca_are_held_to_every_rule)
+{
+    static const struct {
+        const char *name;
+        enum err e;
+        const char *words;
+    } rows[] = {
+        {"good", ERR_OK, NULL},
+        {"long", ERR_WRONG_USAGE, "longer than 30 days"},
+        {"two-uris", ERR_WRONG_USAGE, "exactly one URI"},
+        {"uri-and-dns", ERR_WRONG_USAGE, "exactly one URI"},
+        {"no-name", ERR_WRONG_USAGE, "exactly one URI"},
+        {"dns-alone", ERR_WRONG_USAGE, "exactly one URI"},
+        {"upper-case", ERR_WRONG_USAGE, "exactly one URI"},
+        {"p256", ERR_WRONG_USAGE, "not Ed25519"},
+        {"no-usage", ERR_WRONG_USAGE, "lacks digitalSignature"},
+        {"other-usage", ERR_WRONG_USAGE, "lacks digitalSignature"},
+        {"signs-lists", ERR_WRONG_USAGE, "allows signing certificates"},
+        {"email", ERR_WRONG_USAGE, "purpose"},
+        {"unknown-critical", ERR_WRONG_USAGE, "unhandled critical"},
+        {"sha1", ERR_WRONG_USAGE, "too weak"},
+        {"ca-itself", ERR_WRONG_USAGE, "it is a CA"},
+    };
+    uint64_t before, after;
+    read_vector("ca", &ca);
+    cr_assert_eq(x509_spki_digest(buf_span(&ca), &spki), ERR_OK);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        read_vector(rows[i].name, &leaf);
+        cr_assert_eq(x509_validity(buf_span(&leaf), &before, &after), ERR_OK);
+        struct x509_check c = check_of();
+        c.agency = "LT.POLICE";
+        c.trust_domain = "police.lt.example";
+        c.at_ms = before + 1000;
+        enum err e = check(&c, rows[i].words);
+        cr_assert_eq(e, rows[i].e, "%s: %s", rows[i].name, err_code(e));
+    }
 }
