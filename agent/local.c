@@ -342,14 +342,25 @@ static struct visitor **find_place(struct local *l)
     return place;
 }
 
+/* No place: said in a frame that fits into any socket's buffer. */
+static void turn_away(int fd)
+{
+    struct visitor v = {.fd = fd};
+
+    log_event(log_warn("too-many-programs"), log_u64("max", LIMIT_LOCAL_CLIENTS));
+    buf_init(&v.out, LIMIT_KIB);
+    visitor_error(&v, ERR_FULL, "too many programs use this agent at the same time");
+    buf_fini(&v.out);
+    close(fd);
+}
+
 static void admit(struct local *l, int fd)
 {
     struct visitor **place = find_place(l);
     struct visitor *v = place == NULL ? NULL : calloc(1, sizeof *v);
 
     if (v == NULL) {
-        log_event(log_warn("too-many-programs"), log_u64("max", LIMIT_LOCAL_CLIENTS));
-        close(fd);
+        turn_away(fd);
         return;
     }
     v->local = l;

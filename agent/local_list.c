@@ -14,7 +14,6 @@ struct listing {
     int state; /* 0: any */
     size_t limit;
     struct row *rows;
-    struct mail *mails; /* the rows borrow from them */
     Sp__Message **messages;
     size_t n;
     size_t bytes;
@@ -72,15 +71,15 @@ static enum err consider(struct listing *l, const struct place *p)
         e = row_load(l->visitor, l->txn, p->number, &m, &row);
     if (e == ERR_CORRUPT)
         row_damaged(&m, p->number, e);
-    if (e != ERR_OK || row.summary == NULL ||
-        (q->case_[0] != '\0' && strcmp(q->case_, row.message.case_) != 0) ||
+    mail_fini(&m);
+    if (e != ERR_OK || row.summary == NULL)
+        return e == ERR_NO_MEMORY ? e : ERR_OK;
+    if ((q->case_[0] != '\0' && strcmp(q->case_, row.message.case_) != 0) ||
         (l->state != 0 && strcmp(row.message.state, name_of(NAME_STATE, l->state)) != 0)) {
         row_fini(&row);
-        mail_fini(&m);
-        return e == ERR_NO_MEMORY ? e : ERR_OK;
+        return ERR_OK;
     }
     l->rows[l->n] = row;
-    l->mails[l->n] = m;
     l->messages[l->n] = &l->rows[l->n].message;
     l->n++;
     return ERR_OK;
@@ -114,9 +113,7 @@ static enum err collect(struct listing *l, bool in, bool out)
 
         e = consider(l, p);
         if (e == ERR_OK && l->n > before && !fits(l)) {
-            l->n--;
-            row_fini(&l->rows[l->n]);
-            mail_fini(&l->mails[l->n]);
+            row_fini(&l->rows[--l->n]);
             break;
         }
         if (e == ERR_OK)
@@ -153,9 +150,8 @@ void local_list(struct visitor *v, const Sp__ListRequest *q)
         return;
     }
     l.rows = calloc(l.limit, sizeof *l.rows);
-    l.mails = calloc(l.limit, sizeof *l.mails);
     l.messages = calloc(l.limit, sizeof(Sp__Message *));
-    if (l.rows == NULL || l.mails == NULL || l.messages == NULL)
+    if (l.rows == NULL || l.messages == NULL)
         e = ERR_NO_MEMORY;
     if (e == ERR_OK)
         e = store_read_begin(v->options->store, &l.txn);
@@ -170,11 +166,8 @@ void local_list(struct visitor *v, const Sp__ListRequest *q)
         visitor_respond(v, &response, false);
     else
         visitor_error(v, e, NULL);
-    for (size_t i = 0; i < l.n; i++) {
+    for (size_t i = 0; l.rows != NULL && i < l.n; i++)
         row_fini(&l.rows[i]);
-        mail_fini(&l.mails[i]);
-    }
     free(l.rows);
-    free(l.mails);
     free(l.messages);
 }

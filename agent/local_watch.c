@@ -51,8 +51,41 @@ static void tell(struct visitor *v, const struct board_change *c)
     mail_fini(&m);
 }
 
-/* What happened since a time and is still to be seen: each mail once, in its order. Numbers first,
- * so that no transaction is held while the other side reads. */
+/* Goes through one box from number `*from` on: takes at most `max` mails of since then. `*more`:
+ * the end was not reached. */
+static enum err scan(struct store_txn *txn, enum mail_box box, uint64_t since_ms, uint64_t *from,
+                     struct board_change *out, size_t max, size_t *n, bool *more)
+{
+    while (*n < max) {
+        uint8_t at[MAIL_KEY];
+        struct span key;
+        struct span value;
+        struct mail m;
+        struct rd r;
+        enum err e;
+
+        mail_key(box, *from, at);
+        e = store_seek(txn, AGENT_STATE, span_of(at, sizeof at), &key, &value);
+        if (e == ERR_NOT_FOUND)
+            return ERR_OK;
+        if (e != ERR_OK && e != ERR_CORRUPT)
+            return e;
+        if (key.len != MAIL_KEY || key.data[0] != box)
+            return ERR_OK;
+        r = rd_of(span_of(key.data + 1, key.len - 1));
+        *from = rd_u64be(&r) + 1;
+        if (e == ERR_OK && mail_decode(value, &m) == ERR_OK) {
+            if (m.at_ms >= since_ms)
+                out[(*n)++] = (struct board_change){box, *from - 1, true};
+            mail_fini(&m);
+        }
+    }
+    *more = true;
+    return ERR_OK;
+}
+
+/* What happened since a time and is still to be seen, each mail once. Some at a time, so that no
+ * transaction is held while the other side reads. */
 static enum err tell_since(struct visitor *v, uint64_t since_ms)
 {
     struct board_change changes[CHANGES_AT_ONCE];
@@ -68,34 +101,9 @@ static enum err tell_since(struct visitor *v, uint64_t since_ms)
         e = store_read_begin(v->options->store, &txn);
         if (e != ERR_OK)
             return e;
-        for (int b = 0; b < 2; b++) {
-            enum mail_box box = b == 0 ? MAIL_OUT : MAIL_IN;
-            struct span key;
-            struct span value;
-            uint8_t at[MAIL_KEY];
-
-            mail_key(box, from[b], at);
-            while (n < CHANGES_AT_ONCE / 2 * (size_t)(b + 1)) {
-                struct mail m;
-
-                e = store_seek(txn, AGENT_STATE, span_of(at, sizeof at), &key, &value);
-                if ((e != ERR_OK && e != ERR_CORRUPT) || key.data[0] != box) {
-                    e = ERR_OK;
-                    break;
-                }
-                struct rd r = rd_of(span_of(key.data + 1, key.len - 1));
-
-                from[b] = rd_u64be(&r) + 1;
-                mail_key(box, from[b], at);
-                more = true;
-                if (e == ERR_OK && mail_decode(value, &m) == ERR_OK) {
-                    if (m.at_ms >= since_ms)
-                        changes[n++] = (struct board_change){box, from[b] - 1, true};
-                    mail_fini(&m);
-                }
-                e = ERR_OK;
-            }
-        }
+        e = scan(txn, MAIL_OUT, since_ms, &from[0], changes, CHANGES_AT_ONCE / 2, &n, &more);
+        if (e == ERR_OK)
+            e = scan(txn, MAIL_IN, since_ms, &from[1], changes, CHANGES_AT_ONCE, &n, &more);
         store_read_end(txn);
         for (size_t i = 0; i < n && !v->gone; i++)
             tell(v, &changes[i]);
