@@ -3,7 +3,9 @@
 #include "common/limits.h"
 #include "common/table.h"
 #include "common/text.h"
+#include "proto/json.h"
 
+#include <jansson.h>
 #include <string.h>
 
 static const char *peer_of(const Sp__Message *m, char out[256])
@@ -135,13 +137,55 @@ static void print_attachments(const Sp__Message *m)
     }
 }
 
-static void print_entity(const struct session *s, const Sp__Entity *entity)
+/* One value of an entity; what is empty is passed over. */
+static void put_value(struct buf *out, const char *key, json_t *value)
 {
-    /* Entities are records for programs too: they are shown as they were given. */
-    session_print_json(s, entity);
+    size_t i;
+    json_t *item;
+
+    if (json_is_string(value) && json_string_length(value) > 0) {
+        buf_printf(out, "%s%s ", out->len > 0 ? ", " : "", key);
+        text_put_safe(out, span_str(json_string_value(value)), false);
+    }
+    json_array_foreach(value, i, item)
+    {
+        put_value(out, key, item);
+    }
 }
 
-static void print_message(const struct session *s, const Sp__Message *m)
+/* "vehicle: registration 000 ZZZ, country EST": the one kind that it is, its fields by name. */
+static void print_entity(const Sp__Entity *entity)
+{
+    struct buf text;
+    struct buf line_text;
+    const char *kind;
+    json_t *root = NULL;
+    json_t *fields;
+
+    buf_init(&text, LIMIT_JSON);
+    buf_init(&line_text, LIMIT_JSON);
+    if (json_encode(entity, &text) == ERR_OK)
+        root = json_loadb((const char *)text.data, text.len, 0, NULL);
+    json_object_foreach(root, kind, fields)
+    {
+        const char *key;
+        json_t *value;
+
+        if (!json_is_object(fields))
+            continue;
+        json_object_foreach(fields, key, value)
+        {
+            put_value(&line_text, key, value);
+        }
+        if (buf_cstr(&line_text) != NULL)
+            printf("%-13s %s\n", kind, buf_cstr(&line_text));
+    }
+    json_decref(root);
+    buf_wipe(&text);
+    buf_wipe(&line_text);
+}
+
+static void print_message(const Sp__Message *m)
 {
     char text[1024];
 
@@ -171,7 +215,7 @@ static void print_message(const struct session *s, const Sp__Message *m)
     text_print_safe(stdout, span_str(m->text), true);
     putchar('\n');
     for (size_t i = 0; i < m->n_entities; i++)
-        print_entity(s, m->entities[i]);
+        print_entity(m->entities[i]);
 }
 
 int cmd_show(const struct cli *args)
@@ -192,7 +236,7 @@ int cmd_show(const struct cli *args)
     else if (r != NULL && s.json)
         exit = session_print_json(&s, r->message);
     else if (r != NULL)
-        print_message(&s, r->message);
+        print_message(r->message);
     session_close(&s);
     return exit;
 }

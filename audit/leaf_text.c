@@ -91,6 +91,50 @@ static void put_other(const Sp__Leaf *leaf, struct buf *out)
     put_code(leaf, out);
 }
 
+/* A sender's log takes no custody of what it sent: such a leaf rests on a broker's receipt. */
+static bool is_sender(const Sp__Leaf *leaf)
+{
+    return strcmp(leaf->log, leaf->sender) == 0;
+}
+
+static void put_accepted(const Sp__Leaf *leaf, struct buf *out)
+{
+    if (is_sender(leaf)) {
+        buf_printf(out, "%s holds the receipt that %s took it into custody", leaf->log, leaf->from);
+    } else {
+        buf_printf(out, "%s took it into custody", leaf->log);
+        put_peer(" from ", leaf->from, out);
+    }
+    put_recipients(leaf, " for ", out);
+}
+
+static void put_relayed(const Sp__Leaf *leaf, struct buf *out)
+{
+    if (leaf->from[0] != '\0') {
+        buf_printf(out, "%s holds the receipt, passed on by %s, that a further broker has it",
+                   leaf->log, leaf->from);
+        put_recipients(leaf, " for ", out);
+        return;
+    }
+    buf_printf(out, "%s handed it over", leaf->log);
+    put_peer(" to ", leaf->to, out);
+    put_recipients(leaf, " for ", out);
+    buf_put_str(out, " and holds the receipt");
+}
+
+static void put_end(const Sp__Leaf *leaf, const char *own, const char *others, struct buf *out)
+{
+    if (is_sender(leaf) && leaf->from[0] != '\0') {
+        buf_printf(out, "%s holds the statement that it %s", leaf->log, others);
+        put_recipients(leaf, " for ", out);
+    } else {
+        buf_printf(out, "%s %s", leaf->log, own);
+        put_peer(" from ", leaf->from, out);
+        put_recipients(leaf, " for ", out);
+    }
+    put_code(leaf, out);
+}
+
 void leaf_sentence(const Sp__Leaf *leaf, struct buf *out)
 {
     switch (leaf->event) {
@@ -99,15 +143,10 @@ void leaf_sentence(const Sp__Leaf *leaf, struct buf *out)
         put_recipients(leaf, " for ", out);
         break;
     case SP__AUDIT_EVENT__AUDIT_EVENT_ACCEPTED:
-        buf_printf(out, "%s took it into custody", leaf->log);
-        put_peer(" from ", leaf->from, out);
-        put_recipients(leaf, " for ", out);
+        put_accepted(leaf, out);
         break;
     case SP__AUDIT_EVENT__AUDIT_EVENT_RELAYED:
-        buf_printf(out, "%s handed it over", leaf->log);
-        put_peer(" to ", leaf->to, out);
-        put_recipients(leaf, " for ", out);
-        buf_put_str(out, " and holds the receipt");
+        put_relayed(leaf, out);
         break;
     case SP__AUDIT_EVENT__AUDIT_EVENT_DELIVERED:
         put_at_recipient(leaf, "verified and opened it and stored it in its inbox",
@@ -117,15 +156,10 @@ void leaf_sentence(const Sp__Leaf *leaf, struct buf *out)
         put_at_recipient(leaf, "showed it to an officer for the first time", "has read it", out);
         break;
     case SP__AUDIT_EVENT__AUDIT_EVENT_REFUSED:
-        buf_printf(out, "%s refused it", leaf->log);
-        put_peer(" from ", leaf->from, out);
-        put_recipients(leaf, " for ", out);
-        put_code(leaf, out);
+        put_end(leaf, "refused it", "was refused", out);
         break;
     case SP__AUDIT_EVENT__AUDIT_EVENT_EXPIRED:
-        buf_printf(out, "%s let it expire", leaf->log);
-        put_recipients(leaf, " for ", out);
-        put_code(leaf, out);
+        put_end(leaf, "let it expire", "expired", out);
         break;
     default:
         put_other(leaf, out);

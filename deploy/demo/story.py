@@ -210,9 +210,14 @@ class Story:
             "federation's root.")
         sources = self.federation.data_dirs()
         for source in sources:
-            output(self.run(["sealpost-audit", "verify", source, "--root", self.federation.root()]))
+            said = self.run(["sealpost-audit", "verify", source, "--root", self.federation.root()])
+            if source == sources[0]:
+                output(said)
+            else:
+                output(f"{said.splitlines()[0]}: {said.splitlines()[-1]}")
+        say("All hops of the request to LT.POLICE, from all nine logs:")
         output(self.run(["sealpost-audit", "explain", self.request, *sources, "--root",
-                         self.federation.root()]), 80)
+                         self.federation.root()]), 140)
 
 
 def digest(path):
