@@ -32,7 +32,7 @@ struct partflow_ops {
 
 #define PARTFLOW_STALL_MS 60000
 #define PARTFLOW_WANTS_MAX 1024 /* parts wanted at a time */
-#define PARTFLOW_ACTIVE_MAX 16  /* of them, received at a time */
+#define PARTFLOW_ACTIVE_MAX 8   /* of them, received at a time */
 #define PARTFLOW_OFFERS_MAX 4096
 
 /* Starts the thread. `dir` and `env` are borrowed. */
