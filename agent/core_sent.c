@@ -102,6 +102,17 @@ static bool proves_acceptance(struct step *s, const struct mail *m)
            strcmp(receipt_leaf(r)->log, s->event->peer) == 0;
 }
 
+/* The broker's own word that it refuses; anything else is no reason to show anybody. */
+static bool proves_refusal(struct step *s, const struct mail *m)
+{
+    const struct receipt *r = s->event->answer.receipt;
+
+    return r != NULL && is_about(r, m) &&
+           (receipt_leaf(r)->event == SP__AUDIT_EVENT__AUDIT_EVENT_REFUSED ||
+            receipt_leaf(r)->event == SP__AUDIT_EVENT__AUDIT_EVENT_EXPIRED) &&
+           strcmp(receipt_leaf(r)->log, s->event->peer) == 0;
+}
+
 static void decided(struct step *s, struct entry *e, struct mail *m)
 {
     const struct receipt *r = s->event->answer.receipt;
@@ -123,7 +134,7 @@ static void decided(struct step *s, struct entry *e, struct mail *m)
         finish_entry(s, e, m);
         return;
     case SP__OUTCOME__OUTCOME_REFUSED:
-        if (r != NULL && !is_about(r, m))
+        if (!proves_refusal(s, m))
             r = NULL;
         if (r != NULL)
             save_receipt(s, e->number, r);
@@ -263,9 +274,10 @@ void act_control(struct step *s)
                 bool any = apply(s, &m);
 
                 save_receipt(s, number, r);
-                act_save_mail(s, number, &m);
-                if (any)
+                if (any) {
+                    act_save_mail(s, number, &m);
                     act_changed(s, MAIL_OUT, number, false);
+                }
             }
             mail_fini(&m);
         } else if (e != ERR_NOT_FOUND) {
