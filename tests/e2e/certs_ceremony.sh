@@ -203,7 +203,8 @@ equals "the service stops" $? 0
 # --- a root that follows ---
 check "root key fourth" "$certs" keystore init --purpose root --owner fourth \
     --to root-keys/fourth.key --cost daemon
-check "next root" "$certs" root init --previous federation/root.dsse --threshold 2 --to root.2.dsse \
+check "next root" "$certs" root init --previous federation/root.dsse --threshold 2 \
+    --to root.2.dsse \
     --key root-keys/first.key --key root-keys/second.key --key root-keys/fourth.key \
     --timestamp-key timestamp/timestamp.key
 check "fourth signs" "$certs" root sign root.2.dsse --key root-keys/fourth.key
