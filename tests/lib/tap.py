@@ -39,7 +39,7 @@ class Tap:
         except Exception:  # every failure of the block is a result, whatever it is
             self.failed += 1
             print(f"not ok - {name}", flush=True)
-            note(traceback.format_exc())
+            note(trace())
             if fatal:
                 raise Fatal from None
             return
@@ -54,6 +54,13 @@ class Tap:
 
 class Fatal(Exception):
     """A check failed without which the rest has no ground."""
+
+
+def trace():
+    """Where it failed, in one line, and why."""
+    kind, value, place = sys.exc_info()
+    frames = [f"{os.path.basename(f.filename)}:{f.lineno}" for f in traceback.extract_tb(place)[1:]]
+    return " > ".join(frames) + f"\n{kind.__name__}: {value}"
 
 
 def note(text):
@@ -86,5 +93,5 @@ def main(run):
     except Exception:
         tap.failed += 1
         print("not ok - the script ran to its end", flush=True)
-        note(traceback.format_exc())
+        note(trace())
     sys.exit(tap.done())
