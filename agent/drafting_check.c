@@ -219,7 +219,7 @@ static enum err take_id(struct drafting *d, char why[CONTENT_RULE])
 /* Announced sizes are promises: they are checked again at the end of each attachment. */
 static enum err take_attachments(struct drafting *d, char why[CONTENT_RULE])
 {
-    static uint8_t no_digest[sizeof(struct digest)];
+    static const uint8_t no_digest[sizeof(struct digest)];
     uint64_t total = 0;
     uint64_t free_bytes;
 
