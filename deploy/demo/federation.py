@@ -239,7 +239,8 @@ refresh: 1s
             self.certs("agency", "issue", agency, "--federation", self.public(), "--trust-domain",
                        domain, "--keys", keys, "--ca-key", ca_key)
             self.certs("crl", "issue", agency, "--federation", self.public(), "--ca-key", ca_key)
-            self.certs("keys", "issue", agency, "--federation", self.public(), "--keys", keys)
+            self.certs("keys", "rotate", agency, "--federation", self.public(), "--keys", keys,
+                       "--cost", "daemon")
         self.make_directory(False)
         self.certs("timestamp", "sign", "--federation", self.public(), "--key",
                    self.root_key("timestamp.key"))

@@ -91,12 +91,12 @@ class Story:
         output(self.sealpost("EE.POLICE", "list", "--case", CASE))
         answers = json_lines(self.sealpost("EE.POLICE", "list", "--box", "in", "--case", CASE,
                                            "--json", show=False))
-        check(sorted(a["from"] for a in answers) == ["LT.POLICE", "LV.CUSTOMS"],
-              "EE.POLICE did not get both answers")
+        check(sorted(a["from"] for a in answers if a["reply_to"] == self.request) ==
+              ["LT.POLICE", "LV.CUSTOMS"], "EE.POLICE did not get both answers")
 
     def same_attachment(self, agency):
-        folder = os.path.join(self.federation.dir, "saved", agency)
-        os.makedirs(folder, exist_ok=True)
+        folder = os.path.join(self.federation.dir, "saved", self.request, agency)
+        os.makedirs(folder)
         self.sealpost(agency, "save", self.request, "--to", folder)
         check(digest(os.path.join(folder, "scanned-page.tif")) ==
               digest(os.path.join(CASES, "scanned-page.tif")), "the scanned page was altered")
@@ -179,8 +179,8 @@ class Story:
         riga.start()
         riga.wait_ready()
         self.wait_for_state(message, "delivered", seconds=120)
-        folder = os.path.join(self.federation.dir, "saved", "after-crash")
-        os.makedirs(folder, exist_ok=True)
+        folder = os.path.join(self.federation.dir, "saved", message, "LT.POLICE")
+        os.makedirs(folder)
         self.sealpost("LT.POLICE", "save", message, "--to", folder)
         check(digest(os.path.join(folder, "seized-phone.img")) == digest(path),
               "the file was altered")
