@@ -21,9 +21,16 @@ static void make_core(struct stage *s)
 
 void stage_init(struct stage *s, const char *name)
 {
+    stage_init_at(s, name, 0);
+}
+
+void stage_init_at(struct stage *s, const char *name, uint64_t now_ms)
+{
     memset(s, 0, sizeof *s);
     cr_assert_eq(secret_process_init(true), ERR_OK);
     test_env_init(&s->env, 1);
+    if (now_ms != 0)
+        s->env.now_ms = now_ms;
     s->start_ms = s->env.now_ms;
     cr_assert_eq(federation_new(&s->env.env, 3, &s->federation), ERR_OK);
     s->state = memview_new(BROKER_TABLES);
@@ -42,6 +49,7 @@ void stage_fini(struct stage *s)
         secret_free(s->messages[i].file_key);
         buf_fini(&s->messages[i].bytes);
         buf_fini(&s->messages[i].body);
+        buf_fini(&s->messages[i].file);
     }
     for (size_t i = 0; i < s->n_receipts; i++)
         receipt_free(s->receipts[i]);

@@ -25,14 +25,16 @@ struct stage_mail {
     Sp__Urgency urgency;
     int64_t created_ms; /* beside the stage's clock */
     uint64_t lives_ms;
-    int same_id_as; /* number of a message; 0: a new id */
-    bool file;      /* a second part that does not travel beside the envelope */
+    int same_id_as;    /* number of a message; 0: a new id */
+    bool file;         /* a second part that does not travel beside the envelope */
+    size_t file_bytes; /* the same, and it is really made: that many bytes */
 };
 
 struct stage_message {
     struct buf bytes;
     struct envelope *envelope;
     struct buf body; /* ciphertext of part 0 */
+    struct buf file; /* of part 1, when it was made */
     struct secret *file_key;
 };
 
@@ -59,6 +61,8 @@ struct stage {
 
 /* `name` is the broker that plays; three brokers as in tests/lib/federation.h. */
 void stage_init(struct stage *s, const char *name);
+/* The same at another time than that of test_env_init. */
+void stage_init_at(struct stage *s, const char *name, uint64_t now_ms);
 void stage_fini(struct stage *s);
 /* A remark in the transcript. */
 [[gnu::format(printf, 2, 3)]] void stage_note(struct stage *s, const char *format, ...);
