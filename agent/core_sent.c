@@ -1,4 +1,5 @@
 #include "agent/core_internal.h"
+#include "common/record.h"
 #include "common/store.h"
 #include "proto/pb.h"
 
@@ -28,6 +29,28 @@ static bool have_receipt(struct step *s, uint64_t number, const struct receipt *
 
     receipt_key(number, receipt_leaf_hash(r), key);
     return view_get(s->view, AGENT_RECEIPT, span_of(key, sizeof key), &value) == ERR_OK;
+}
+
+/* Receipts without effect (late, or of somebody who may not say it) are evidence too, but a hostile
+ * log could make any number of them. */
+static bool has_room_for_idle_receipt(struct step *s, uint64_t number)
+{
+    uint8_t from[RECEIPT_KEY] = {0};
+    struct span key;
+    struct span value;
+    size_t n = 0;
+
+    store_key_u64(number, from);
+    while (n < LIMIT_IDLE_RECEIPTS &&
+           view_seek(s->view, AGENT_RECEIPT, span_of(from, sizeof from), &key, &value) !=
+               ERR_NOT_FOUND &&
+           key.len == sizeof from && memcmp(key.data, from, 8) == 0) {
+        memcpy(from, key.data, sizeof from);
+        n++;
+        if (!record_key_after(from, sizeof from))
+            break;
+    }
+    return n < LIMIT_IDLE_RECEIPTS;
 }
 
 static bool is_about(const struct receipt *r, const struct mail *m)
@@ -273,7 +296,8 @@ void act_control(struct step *s)
             if (box == MAIL_OUT && is_about(r, &m) && !have_receipt(s, number, r)) {
                 bool any = apply(s, &m);
 
-                save_receipt(s, number, r);
+                if (any || has_room_for_idle_receipt(s, number))
+                    save_receipt(s, number, r);
                 if (any) {
                     act_save_mail(s, number, &m);
                     act_changed(s, MAIL_OUT, number, false);

@@ -32,6 +32,7 @@
 #define LIMIT_WRAP_SEQ 256                         /* wraps of one HPKE context */
 #define LIMIT_HANDLING 8                           /* codes on one message */
 #define LIMIT_REASON 256                           /* why something was refused, in words */
+#define LIMIT_IDLE_RECEIPTS 64                     /* of one sent message, that changed no state */
 #define LIMIT_SOURCE (16 * LIMIT_KIB)              /* what an onward message embeds */
 #define LIMIT_WRAP_POOL 4096                       /* HPKE contexts held at once */
 #define LIMIT_BATCH_CACHE ((size_t)1 << 16)        /* batch roots of one cache */
