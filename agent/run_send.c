@@ -162,17 +162,23 @@ static void send_documents(struct sending *s, const struct agent_send *send)
         outbound_documents(r->out, send->peer, own);
 }
 
+static void count_change(struct run *r, const struct agent_send *send)
+{
+    if (send->kind != AGENT_LOCAL_CHANGED || send->box != MAIL_IN)
+        return;
+    if (send->is_new) {
+        r->facts.inbox++;
+        r->facts.unopened++;
+    } else if (r->facts.unopened > 0) {
+        r->facts.unopened--; /* the only change of received mail is that it was opened */
+    }
+}
+
 static void tell_change(struct run *r, const struct agent_send *send)
 {
     struct board_change change = {
         .box = (enum mail_box)send->box, .number = send->number, .is_new = send->is_new};
 
-    if (change.box == MAIL_IN && change.is_new) {
-        r->facts.inbox++;
-        r->facts.unopened++;
-    } else if (change.box == MAIL_IN && r->facts.unopened > 0) {
-        r->facts.unopened--; /* the only change of received mail is that it was opened */
-    }
     board_tell(r->options.board, &change);
 }
 
@@ -192,11 +198,8 @@ static enum err send_one(struct sending *s, const struct agent_send *send)
         send_documents(s, send);
         return ERR_OK;
     case AGENT_LOCAL_RESULT:
-        run_result(s->run, send);
-        return ERR_OK;
     case AGENT_LOCAL_CHANGED:
-        tell_change(s->run, send);
-        return ERR_OK;
+        return ERR_OK; /* are told last */
     case AGENT_NEED_PARTS:
         return ERR_OK; /* was heard before the commit */
     }
@@ -219,6 +222,21 @@ void run_publish(struct run *r)
         store_read_end(txn);
     }
     board_set_facts(r->options.board, &r->facts);
+}
+
+/* Officers' programs hear of it when the facts that they may ask for next are there. */
+static enum err tell_locals(struct run *r)
+{
+    for (size_t i = 0; i < r->n_sends; i++)
+        count_change(r, &r->sends[i]);
+    run_publish(r);
+    for (size_t i = 0; i < r->n_sends; i++) {
+        if (r->sends[i].kind == AGENT_LOCAL_CHANGED)
+            tell_change(r, &r->sends[i]);
+        else if (r->sends[i].kind == AGENT_LOCAL_RESULT)
+            run_result(r, &r->sends[i]);
+    }
+    return outbound_flush(r->out); /* a result may have asked for documents */
 }
 
 /* A later step of the same commit may have named the part again: what is durable decides. */
@@ -255,9 +273,10 @@ enum err run_send_all(struct run *r)
     store_read_end(s.txn);
     buf_fini(&s.receipt);
     flushed = outbound_flush(r->out);
-    run_publish(r);
     if (e == ERR_OK)
         e = flushed;
+    if (e == ERR_OK)
+        e = tell_locals(r);
     if (e != ERR_OK)
         log_event(log_error("send-failed"), log_code(e));
     return e;
