@@ -99,11 +99,11 @@ static uint64_t back_off(const struct broker_core *c, uint32_t attempts)
     return ms < c->options.retry_ms_max ? ms : c->options.retry_ms_max;
 }
 
-/* Codes with which the peer says that it can take nothing at all now. */
+/* Codes with which the peer says that it can take nothing at all now. Others are about one message
+ * or one recipient, and hold up nothing else. */
 static bool is_about_peer(enum err code)
 {
-    return code == ERR_DISK_FULL || code == ERR_UNAVAILABLE || code == ERR_AUDIT_UNAVAILABLE ||
-           code == ERR_QUOTA;
+    return code == ERR_DISK_FULL || code == ERR_AUDIT_UNAVAILABLE;
 }
 
 static void try_later(struct step *s, struct entry *e, const struct exchange *x, enum err code)

@@ -269,6 +269,17 @@ static struct policy_request request_of(const struct envelope_header *h)
                                    .level = h->level};
 }
 
+/* The rules for a message that says that it passes on another one. */
+static enum err check_source(const struct step *s, struct admission *a)
+{
+    const struct envelope_source *source = envelope_source(a->transfer->envelope);
+
+    if (source == NULL)
+        return ERR_OK;
+    return policy_onward(s->directory, a->header->handling, a->header->n_handling, source->handling,
+                         source->n_handling, a->header->release.len > 0, a->rule);
+}
+
 /* Everything that does not depend on a single recipient. */
 static enum err check_message(struct step *s, struct admission *a)
 {
@@ -295,6 +306,8 @@ static enum err check_message(struct step *s, struct admission *a)
     /* Verified in a worker under an earlier snapshot: the key is judged again under this one. */
     e = trust_signing_key(s->event->trust, a->header->sender, &a->header->key_id, a->judged_at_ms,
                           &key);
+    if (e == ERR_OK)
+        e = check_source(s, a);
     if (e == ERR_OK && !s->event->room)
         e = ERR_DISK_FULL;
     return e;

@@ -8,6 +8,8 @@
 
 #include "documents.pb-c.h"
 
+#include <stdbool.h>
+
 /* What a message asks of the way. Borrowed. */
 struct policy_request {
     const char *sender; /* agency */
@@ -23,6 +25,14 @@ struct policy_request {
  * handling-not-allowed, level-ceiling. `rule` gets the deciding rule in words. */
 enum err policy_admits(const Sp__Directory *directory, const struct policy_request *request,
                        const char *recipient, char rule[POLICY_RULE]);
+
+/* May a message with these codes be passed on from a source with those: it keeps every code of the
+ * source (`source` is the union that the message states), and none of them forbids passing on
+ * without a release. Releases are not known yet, so one that is cited does not help. Errors:
+ * handling-onward, release-missing, release-invalid. */
+enum err policy_onward(const Sp__Directory *directory, const char *const *handling,
+                       size_t n_handling, const char *const *source, size_t n_source,
+                       bool has_release, char rule[POLICY_RULE]);
 
 /* The next hop of a copy that stands at broker `at`: the recipient itself when `at` is its home,
  * else the neighbour on the cheapest admissible path to one of its homes (ties: fewer hops, then

@@ -206,7 +206,7 @@ Test(answer, pause)
     int m;
 
     (void)one_sent(&s);
-    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_UNAVAILABLE, NULL);
+    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_DISK_FULL, NULL);
     cr_assert_null(stage_sent(&s, BROKER_SEND_TRANSFER, "riga"));
     m = stage_mail(&s, &(struct stage_mail){.sender = "EE.POLICE", .to = {"LV.POLICE"}});
     stage_submit(&s, "EE.POLICE", m);
@@ -216,10 +216,28 @@ Test(answer, pause)
     cr_assert_eq(stage_count_sent(&s, BROKER_SEND_TRANSFER), 2);
     cr_assert_gt(broker_core_wake_at(s.core), s.env.now_ms);
     /* A new connection ends a pause. */
-    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_UNAVAILABLE, NULL);
+    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_DISK_FULL, NULL);
     stage_up(&s, "riga");
     cr_assert_eq(stage_count_sent(&s, BROKER_SEND_TRANSFER), 2);
     stage_fini(&s);
+}
+
+/* What is about one recipient or one message holds up nothing else. */
+Test(answer, no_pause)
+{
+    const enum err codes[] = {ERR_QUOTA, ERR_UNAVAILABLE, ERR_CLOCK, ERR_NEED_DOCUMENTS};
+
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+        struct stage s;
+        int m;
+
+        (void)one_sent(&s);
+        stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, codes[i], NULL);
+        m = stage_mail(&s, &(struct stage_mail){.sender = "EE.POLICE", .to = {"LV.CUSTOMS"}});
+        stage_submit(&s, "EE.POLICE", m);
+        cr_assert_eq(stage_sent(&s, BROKER_SEND_TRANSFER, "riga")->number, 2);
+        stage_fini(&s);
+    }
 }
 
 Test(answer, pause_with_a_full_window)
@@ -235,7 +253,7 @@ Test(answer, pause_with_a_full_window)
         m = stage_mail(&s, &(struct stage_mail){.sender = "EE.POLICE", .to = {"LV.POLICE"}});
         stage_submit(&s, "EE.POLICE", m);
     }
-    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_UNAVAILABLE, NULL);
+    stage_answer(&s, "riga", 1, SP__OUTCOME__OUTCOME_RETRY, ERR_DISK_FULL, NULL);
     stage_wait(&s, 100);
     cr_assert_eq(stage_count_sent(&s, BROKER_SEND_TRANSFER), 1);
     cr_assert_gt(broker_core_wake_at(s.core), s.env.now_ms, "the pause is over");

@@ -560,3 +560,36 @@ Test(transfer, damaged_dedup_row)
     cr_assert_eq(stats.quarantined_table, BROKER_DEDUP);
     stage_fini(&s);
 }
+
+/* Passing on: the source's codes stay, and H2 asks for a release. */
+Test(transfer, onward)
+{
+    struct stage s;
+    int free_to_pass;
+    int bound;
+    int m;
+
+    stage_init(&s, "tallinn");
+    free_to_pass = stage_mail(
+        &s, &(struct stage_mail){.sender = "LV.POLICE", .to = {"EE.POLICE"}, .handling = {"H1"}});
+    bound = stage_mail(
+        &s, &(struct stage_mail){.sender = "LV.POLICE", .to = {"EE.POLICE"}, .handling = {"H2"}});
+    m = stage_mail(&s, &(struct stage_mail){.sender = "EE.POLICE",
+                                            .to = {"LT.POLICE"},
+                                            .handling = {"H3"},
+                                            .source = free_to_pass});
+    stage_submit(&s, "EE.POLICE", m);
+    expect_refused(&s, ERR_HANDLING_ONWARD);
+    m = stage_mail(
+        &s, &(struct stage_mail){
+                .sender = "EE.POLICE", .to = {"LT.POLICE"}, .handling = {"H2"}, .source = bound});
+    stage_submit(&s, "EE.POLICE", m);
+    expect_refused(&s, ERR_RELEASE_MISSING);
+    m = stage_mail(&s, &(struct stage_mail){.sender = "EE.POLICE",
+                                            .to = {"LT.POLICE"},
+                                            .handling = {"H1", "H3"},
+                                            .source = free_to_pass});
+    stage_submit(&s, "EE.POLICE", m);
+    expect(&s, SP__OUTCOME__OUTCOME_COMMITTED, ERR_OK);
+    stage_fini(&s);
+}

@@ -13,7 +13,7 @@
 #include <stdbool.h>
 
 #define STAGE_MESSAGES 600
-#define STAGE_RECEIPTS 600
+#define STAGE_RECEIPTS 4000
 #define STAGE_TO 4
 
 /* What is sealed. Zeros are filled in: H0, BPL, normal, created now, expires in 14 days. */
@@ -26,6 +26,7 @@ struct stage_mail {
     int64_t created_ms; /* beside the stage's clock */
     uint64_t lives_ms;
     int same_id_as;    /* number of a message; 0: a new id */
+    int source;        /* number of the message that it passes on; 0: none */
     bool file;         /* a second part that does not travel beside the envelope */
     size_t file_bytes; /* the same, and it is really made: that many bytes */
 };

@@ -105,10 +105,19 @@ int stage_mail(struct stage *s, const struct stage_mail *mail)
     struct wrap_pool *pool;
     struct sealed *sealed;
     struct buf *out = &m->bytes;
+    struct buf source;
     struct buf body;
 
     cr_assert_leq(s->n_messages, STAGE_MESSAGES);
     in.header = header_of(s, mail, handling);
+    buf_init(&source, LIMIT_SOURCE);
+    if (mail->source != 0) {
+        const struct envelope *e = s->messages[mail->source].envelope;
+        const struct envelope_header *h = envelope_header(e);
+
+        cr_assert_eq(envelope_make_source(e, h->handling, h->n_handling, &source), ERR_OK);
+        in.header.source = buf_span(&source);
+    }
     in.n_recipients = count(mail->to, STAGE_TO);
     fill_recipients(s, mail, to, in.n_recipients);
     cr_assert_eq(secret_random(&s->env.env, FILE_KEY, &m->file_key), ERR_OK);
@@ -129,6 +138,7 @@ int stage_mail(struct stage *s, const struct stage_mail *mail)
     sealed_free(sealed);
     wrap_pool_free(pool);
     buf_fini(&body);
+    buf_fini(&source);
     return s->n_messages;
 }
 
