@@ -1,13 +1,13 @@
 #include "broker/daemon.h"
 
 #include "broker/daemon_keys.h"
-#include "peer/inbound.h"
 #include "broker/run.h"
 #include "common/file.h"
 #include "common/limits.h"
 #include "common/log.h"
 #include "common/sandbox.h"
 #include "common/secret.h"
+#include "peer/inbound.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -5,11 +5,11 @@
 
 #include "audit/log.h"
 #include "broker/core.h"
-#include "peer/trusting.h"
 #include "common/env.h"
 #include "common/partfile.h"
 #include "common/shell.h"
 #include "common/store.h"
+#include "peer/trusting.h"
 #include "proto/partflow.h"
 
 struct run_options {

@@ -2,11 +2,11 @@
 #ifndef SEALPOST_BROKER_RUN_INTERNAL_H
 #define SEALPOST_BROKER_RUN_INTERNAL_H
 
+#include "broker/run.h"
+#include "common/log.h"
 #include "peer/inbound.h"
 #include "peer/outbound.h"
 #include "peer/parts.h"
-#include "broker/run.h"
-#include "common/log.h"
 
 /* A peer as this thread knows it. */
 struct peer_note {

@@ -13,7 +13,7 @@ struct err_row {
 };
 
 static const struct err_row rows[ERR_COUNT] = {
-#define X(sym, code, cls, exit, meaning, next)                                                     \
+#define X(sym, code, cls, exit, meaning, next) \
     [ERR_##sym] = {code, ERR_CLASS_##cls, exit, meaning, next},
 #include "common/errors.def"
 #undef X

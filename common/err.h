@@ -5,12 +5,14 @@
 #ifndef SEALPOST_COMMON_ERR_H
 #define SEALPOST_COMMON_ERR_H
 
+/* clang-format off */
 enum [[nodiscard]] err {
 #define X(sym, code, cls, exit, meaning, next) ERR_##sym,
 #include "common/errors.def"
 #undef X
     ERR_COUNT
 };
+/* clang-format on */
 
 /* What a failure asks for. */
 enum err_class {
