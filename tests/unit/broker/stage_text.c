@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_line(struct stage *s, const char *format, va_list args)
+[[gnu::format(printf, 2, 0)]] static void put_line(struct stage *s, const char *format,
+                                                   va_list args)
 {
     char line[1024];
 
