@@ -150,40 +150,20 @@ void agent_core_free(struct agent_core *c)
 
 static void peer_up(struct step *s)
 {
-    struct queue *const queues[] = {s->core->outgoing, s->core->controls};
+    enum err e = queue_peer_up(s->core->outgoing, s->event->peer);
 
-    for (size_t i = 0; i < 2; i++) {
-        struct hop *h = queue_hop(queues[i], s->event->peer);
-
-        if (h == NULL) {
-            act_fail(s, ERR_NO_MEMORY);
-            return;
-        }
-        h->up = true;
-        h->paused_until_ms = 0;
-        h->pauses = 0;
-        /* A new connection may have lost what the former one carried. */
-        while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last);
-        while (h->delayed.last != NULL)
-            entry_wait(queues[i], h->delayed.last);
-    }
-    act_send(s, AGENT_SEND_DOCUMENTS, s->event->peer);
+    if (e == ERR_OK)
+        e = queue_peer_up(s->core->controls, s->event->peer);
+    if (e != ERR_OK)
+        act_fail(s, e);
+    else
+        act_send(s, AGENT_SEND_DOCUMENTS, s->event->peer);
 }
 
 static void peer_down(struct step *s)
 {
-    struct queue *const queues[] = {s->core->outgoing, s->core->controls};
-
-    for (size_t i = 0; i < 2; i++) {
-        struct hop *h = queue_find_hop(queues[i], s->event->peer);
-
-        if (h == NULL)
-            continue;
-        h->up = false;
-        while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last);
-    }
+    queue_peer_down(s->core->outgoing, s->event->peer);
+    queue_peer_down(s->core->controls, s->event->peer);
 }
 
 static void documents_in(struct step *s)
@@ -337,21 +317,23 @@ enum err agent_step(struct agent_core *c, const struct view *view, const struct 
     return ERR_OK;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 uint64_t agent_core_wake_at(const struct agent_core *c)
 {
-    uint64_t at = queue_first_due(c->outgoing);
-    uint64_t controls = queue_first_due(c->controls);
+    uint64_t at = earlier(queue_first_due(c->outgoing), queue_first_due(c->controls));
 
+    at = earlier(at, queue_first_pause_end(c->outgoing));
     for (size_t i = 0; i < queue_hop_count(c->outgoing); i++) {
         const struct hop *h = queue_hop_at(c->outgoing, i);
 
-        if (h->up && h->paused_until_ms != 0 && h->urgent.count + h->normal.count > 0 &&
-            h->paused_until_ms < at)
-            at = h->paused_until_ms;
-        if (h->suppressed > 0 && (h->minute + 1) * AGENT_MINUTE_MS < at)
-            at = (h->minute + 1) * AGENT_MINUTE_MS;
+        if (h->suppressed > 0)
+            at = earlier(at, (h->minute + 1) * AGENT_MINUTE_MS);
     }
-    return at < controls ? at : controls;
+    return at;
 }
 
 uint64_t agent_core_pending(const struct agent_core *c)

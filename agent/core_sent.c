@@ -91,29 +91,13 @@ static void finish_entry(struct step *s, struct entry *e, const struct mail *m)
     act_changed(s, MAIL_OUT, number, false);
 }
 
-static uint64_t back_off(const struct agent_core *c, uint32_t attempts)
-{
-    uint64_t ms = c->options.retry_ms_min;
-
-    while (attempts-- > 1 && ms < c->options.retry_ms_max)
-        ms *= 2;
-    return ms < c->options.retry_ms_max ? ms : c->options.retry_ms_max;
-}
-
 static void try_later(struct step *s, struct entry *e, enum err code)
 {
-    struct agent_core *c = s->core;
+    const struct agent_options *o = &s->core->options;
 
-    e->attempts++;
-    if (code == ERR_NEED_DOCUMENTS) {
+    if (code == ERR_NEED_DOCUMENTS)
         act_send(s, AGENT_SEND_DOCUMENTS, e->hop->name);
-    } else if (code != ERR_CLOCK) {
-        /* The broker cannot take anything now: the whole line waits. */
-        e->hop->paused_until_ms = s->event->now_ms + back_off(c, ++e->hop->pauses);
-        entry_wait(c->outgoing, e);
-        return;
-    }
-    entry_delay(c->outgoing, e, s->event->now_ms + back_off(c, e->attempts));
+    entry_back_off(s->core->outgoing, e, code, s->event->now_ms, o->retry_ms_min, o->retry_ms_max);
 }
 
 static bool proves_acceptance(struct step *s, const struct mail *m)
@@ -157,6 +141,7 @@ static void decided(struct step *s, struct entry *e, struct mail *m)
         finish_entry(s, e, m);
         return;
     case SP__OUTCOME__OUTCOME_REFUSED:
+        e->hop->pauses = 0;
         if (!proves_refusal(s, m))
             r = NULL;
         if (r != NULL)

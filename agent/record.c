@@ -45,7 +45,6 @@ void mail_encode(const struct mail *m, struct buf *out)
     buf_put_u64be(out, m->opened_leaf);
     buf_put_u64be(out, m->seq);
     buf_put_u8(out, m->gap);
-    buf_put_u8(out, m->offered);
     buf_put_u8(out, m->level);
     buf_put_u8(out, m->urgency);
     buf_put_u8(out, m->n_handling);
@@ -94,7 +93,6 @@ static void get_head(struct rd *r, struct mail *m)
     m->opened_leaf = rd_u64be(r);
     m->seq = rd_u64be(r);
     m->gap = get_bool(r);
-    m->offered = get_bool(r);
     m->level = rd_u8(r);
     m->urgency = rd_u8(r);
     m->n_handling = rd_u8(r);

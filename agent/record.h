@@ -37,7 +37,6 @@ struct mail {
     uint64_t opened_leaf; /* of `opened`, when it was */
     uint64_t seq;         /* received mail: in its stream */
     bool gap;             /* received mail: it does not follow the last one of its stream */
-    bool offered;         /* sent mail: was sent to a broker at least once */
     uint8_t level;
     uint8_t urgency;
     uint8_t n_handling;

@@ -137,41 +137,20 @@ void broker_core_free(struct broker_core *c)
 
 static void peer_up(struct step *s)
 {
-    struct broker_core *c = s->core;
-    struct queue *const queues[] = {c->exchanges, c->controls};
+    enum err e = queue_peer_up(s->core->exchanges, s->event->peer);
 
-    for (size_t i = 0; i < 2; i++) {
-        struct hop *h = queue_hop(queues[i], s->event->peer);
-
-        if (h == NULL) {
-            step_fail(s, ERR_NO_MEMORY);
-            return;
-        }
-        h->up = true;
-        h->paused_until_ms = 0;
-        h->pauses = 0;
-        /* A new connection may have lost what the former one carried. */
-        while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last);
-        while (h->delayed.last != NULL)
-            entry_wait(queues[i], h->delayed.last);
-    }
-    step_send(s, BROKER_SEND_DOCUMENTS, s->event->peer);
+    if (e == ERR_OK)
+        e = queue_peer_up(s->core->controls, s->event->peer);
+    if (e != ERR_OK)
+        step_fail(s, e);
+    else
+        step_send(s, BROKER_SEND_DOCUMENTS, s->event->peer);
 }
 
 static void peer_down(struct step *s)
 {
-    struct queue *const queues[] = {s->core->exchanges, s->core->controls};
-
-    for (size_t i = 0; i < 2; i++) {
-        struct hop *h = queue_find_hop(queues[i], s->event->peer);
-
-        if (h == NULL)
-            continue;
-        h->up = false;
-        while (h->in_flight.last != NULL)
-            entry_wait(queues[i], h->in_flight.last);
-    }
+    queue_peer_down(s->core->exchanges, s->event->peer);
+    queue_peer_down(s->core->controls, s->event->peer);
 }
 
 /* Stores an agency's documents and passes news on to every other peer. */
@@ -249,13 +228,6 @@ static bool mark_offered(struct step *s, struct entry *e)
     return true;
 }
 
-/* Ends a pause that is over, so that it is no time to wait for any more. */
-static void end_pause(struct hop *h, uint64_t now_ms)
-{
-    if (h->paused_until_ms <= now_ms)
-        h->paused_until_ms = 0;
-}
-
 void step_pump(struct step *s)
 {
     struct broker_core *c = s->core;
@@ -265,7 +237,6 @@ void step_pump(struct step *s)
         struct hop *h = queue_hop_at(c->exchanges, i);
         struct entry *e;
 
-        end_pause(h, now);
         while (c->err == ERR_OK && (e = hop_next(h, now, c->options.in_flight_max)) != NULL) {
             if (!e->offered && !mark_offered(s, e))
                 continue;
@@ -361,25 +332,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* A paused hop has nothing in the queue of times for the end of its pause. */
-static uint64_t first_pause_end(const struct queue *q)
-{
-    uint64_t first = UINT64_MAX;
-
-    for (size_t i = 0; i < queue_hop_count(q); i++) {
-        const struct hop *h = queue_hop_at(q, i);
-
-        if (h->up && h->paused_until_ms != 0 && h->urgent.count + h->normal.count > 0)
-            first = earlier(first, h->paused_until_ms);
-    }
-    return first;
-}
-
 uint64_t broker_core_wake_at(const struct broker_core *c)
 {
     uint64_t at = earlier(queue_first_due(c->exchanges), queue_first_due(c->controls));
 
-    at = earlier(at, first_pause_end(c->exchanges));
+    at = earlier(at, queue_first_pause_end(c->exchanges));
     return earlier(at, earlier(c->next_due_ms, c->next_prune_ms));
 }
 

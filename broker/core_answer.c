@@ -90,39 +90,16 @@ static void end_behind(struct step *s, struct exchange *x, const char *hop, enum
     }
 }
 
-static uint64_t back_off(const struct broker_core *c, uint32_t attempts)
-{
-    uint64_t ms = c->options.retry_ms_min;
-
-    while (attempts-- > 1 && ms < c->options.retry_ms_max)
-        ms *= 2;
-    return ms < c->options.retry_ms_max ? ms : c->options.retry_ms_max;
-}
-
-/* Codes with which the peer says that it can take nothing at all now. Others are about one message
- * or one recipient, and hold up nothing else. */
-static bool is_about_peer(enum err code)
-{
-    return code == ERR_DISK_FULL || code == ERR_AUDIT_UNAVAILABLE;
-}
-
 static void try_later(struct step *s, struct entry *e, const struct exchange *x, enum err code)
 {
-    struct broker_core *c = s->core;
-    struct hop *h = e->hop;
+    const struct broker_options *o = &s->core->options;
 
-    e->attempts++;
-    if (is_about_peer(code)) {
-        h->paused_until_ms = s->event->now_ms + back_off(c, ++h->pauses);
-        entry_wait(c->exchanges, e);
-        return;
-    }
     if (code == ERR_NEED_DOCUMENTS) {
-        struct broker_send *send = step_send(s, BROKER_SEND_DOCUMENTS, h->name);
+        struct broker_send *send = step_send(s, BROKER_SEND_DOCUMENTS, e->hop->name);
 
         memcpy(send->agency, x->sender, strlen(x->sender) + 1);
     }
-    entry_delay(c->exchanges, e, s->event->now_ms + back_off(c, e->attempts));
+    entry_back_off(s->core->exchanges, e, code, s->event->now_ms, o->retry_ms_min, o->retry_ms_max);
 }
 
 /* Saves the exchange after its entry came to an end. */
@@ -157,6 +134,7 @@ static void decided(struct step *s, struct entry *e, struct exchange *x)
         finish_entry(s, e, x);
         return;
     case SP__OUTCOME__OUTCOME_REFUSED:
+        e->hop->pauses = 0;
         end_behind(s, x, s->event->peer, a->code, a->receipt);
         finish_entry(s, e, x);
         return;

@@ -80,6 +80,33 @@ size_t hop_count(const struct hop *h)
     return h->urgent.count + h->normal.count + h->delayed.count + h->in_flight.count;
 }
 
+enum err queue_peer_up(struct queue *q, const char *name)
+{
+    struct hop *h = queue_hop(q, name);
+
+    if (h == NULL)
+        return ERR_NO_MEMORY;
+    h->up = true;
+    h->paused_until_ms = 0;
+    h->pauses = 0;
+    while (h->in_flight.last != NULL)
+        entry_wait(q, h->in_flight.last);
+    while (h->delayed.last != NULL)
+        entry_wait(q, h->delayed.last);
+    return ERR_OK;
+}
+
+void queue_peer_down(struct queue *q, const char *name)
+{
+    struct hop *h = queue_find_hop(q, name);
+
+    if (h == NULL)
+        return;
+    h->up = false;
+    while (h->in_flight.last != NULL)
+        entry_wait(q, h->in_flight.last);
+}
+
 static uint64_t due_of(const struct entry *e)
 {
     /* In flight, the hand-over is in doubt: expiry has to wait for the answer. */
@@ -253,7 +280,9 @@ struct entry *hop_find(const struct hop *h, uint64_t number)
 
 struct entry *hop_next(struct hop *h, uint64_t now_ms, size_t window)
 {
-    if (!h->up || now_ms < h->paused_until_ms || h->in_flight.count >= window)
+    if (now_ms >= h->paused_until_ms)
+        h->paused_until_ms = 0;
+    if (!h->up || h->paused_until_ms != 0 || h->in_flight.count >= window)
         return NULL;
     return h->urgent.first != NULL ? h->urgent.first : h->normal.first;
 }
@@ -276,6 +305,27 @@ void entry_wait(struct queue *q, struct entry *e)
     move(q, e, ENTRY_WAITING);
 }
 
+static uint64_t back_off_ms(uint64_t min_ms, uint64_t max_ms, uint32_t attempts)
+{
+    uint64_t ms = min_ms;
+
+    while (attempts-- > 1 && ms < max_ms)
+        ms *= 2;
+    return ms < max_ms ? ms : max_ms;
+}
+
+void entry_back_off(struct queue *q, struct entry *e, enum err code, uint64_t now_ms,
+                    uint64_t min_ms, uint64_t max_ms)
+{
+    e->attempts++;
+    if (code == ERR_DISK_FULL || code == ERR_AUDIT_UNAVAILABLE) {
+        e->hop->paused_until_ms = now_ms + back_off_ms(min_ms, max_ms, ++e->hop->pauses);
+        entry_wait(q, e);
+    } else {
+        entry_delay(q, e, now_ms + back_off_ms(min_ms, max_ms, e->attempts));
+    }
+}
+
 struct entry *queue_due(const struct queue *q, uint64_t now_ms)
 {
     return q->n_heap > 0 && due_of(q->heap[0]) <= now_ms ? q->heap[0] : NULL;
@@ -284,6 +334,20 @@ struct entry *queue_due(const struct queue *q, uint64_t now_ms)
 uint64_t queue_first_due(const struct queue *q)
 {
     return q->n_heap > 0 ? due_of(q->heap[0]) : UINT64_MAX;
+}
+
+uint64_t queue_first_pause_end(const struct queue *q)
+{
+    uint64_t first = UINT64_MAX;
+
+    for (size_t i = 0; i < q->n_hops; i++) {
+        const struct hop *h = q->hops[i];
+
+        if (h->up && h->paused_until_ms != 0 && h->urgent.count + h->normal.count > 0 &&
+            h->paused_until_ms < first)
+            first = h->paused_until_ms;
+    }
+    return first;
 }
 
 void queue_touch(struct queue *q, struct entry *e)

@@ -249,6 +249,34 @@ Test(sent, a_new_connection_ends_the_pause)
     desk_free(d);
 }
 
+Test(sent, a_refusal_ends_the_row_of_pauses)
+{
+    struct desk *d = offered("LV.POLICE");
+
+    pause_after(d, ERR_DISK_FULL);
+    cr_assert_eq(pause_after(d, ERR_DISK_FULL), 200);
+    desk_answer(d, "tallinn", 1, SP__OUTCOME__OUTCOME_REFUSED, ERR_NO_ROUTE, NULL);
+    desk_send_one(d, &(struct desk_mail){.to = {"LV.POLICE"}});
+    desk_answer(d, "tallinn", 2, RETRY, ERR_DISK_FULL, NULL);
+    cr_assert_eq(agent_core_wake_at(d->core), d->env.now_ms + 100);
+    desk_free(d);
+}
+
+/* What is about one message holds up nothing else. */
+Test(sent, one_that_waits_lets_others_pass)
+{
+    static const enum err codes[] = {ERR_QUOTA, ERR_UNAVAILABLE, ERR_CLOCK};
+
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        struct desk *d = offered("LV.POLICE");
+
+        desk_answer(d, "tallinn", 1, RETRY, codes[i], NULL);
+        desk_send_one(d, &(struct desk_mail){.to = {"LV.POLICE"}});
+        cr_assert_eq(desk_count_sent(d, AGENT_SEND_TRANSFER), 1, "%s", err_code(codes[i]));
+        desk_free(d);
+    }
+}
+
 Test(sent, documents_that_are_needed_go_along)
 {
     struct desk *d = offered("LV.POLICE");

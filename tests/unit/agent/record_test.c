@@ -47,7 +47,6 @@ static struct mail sample(size_t n_recipients)
     m.opened_leaf = 7;
     m.seq = 8;
     m.gap = true;
-    m.offered = true;
     m.level = 2;
     m.urgency = 1;
     m.n_handling = 2;
@@ -94,7 +93,6 @@ static void check_same(const struct mail *a, const struct mail *b)
     cr_assert_eq(a->opened_leaf, b->opened_leaf);
     cr_assert_eq(a->seq, b->seq);
     cr_assert_eq(a->gap, b->gap);
-    cr_assert_eq(a->offered, b->offered);
     cr_assert_eq(a->level, b->level);
     cr_assert_eq(a->urgency, b->urgency);
     cr_assert_eq(a->n_handling, b->n_handling);
@@ -138,7 +136,6 @@ Test(record, mail_round_trip)
         check_round_trip(&m);
         m.box = MAIL_IN;
         m.gap = false;
-        m.offered = false;
         m.n_handling = 0;
         m.officer[0] = '\0';
         m.peer[0] = '\0';

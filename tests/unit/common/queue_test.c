@@ -96,6 +96,74 @@ Test(queue, pause)
     queue_free(l.q);
 }
 
+Test(queue, a_pause_is_a_time_to_wait_for_until_it_is_over)
+{
+    struct line l = line_new();
+
+    l.h->up = true;
+    l.h->paused_until_ms = 500;
+    cr_assert_eq(queue_first_pause_end(l.q), UINT64_MAX, "nothing waits");
+    add(&l, 1, false);
+    cr_assert_eq(queue_first_pause_end(l.q), 500);
+    cr_assert_null(hop_next(l.h, 499, 0));
+    cr_assert_eq(queue_first_pause_end(l.q), 500);
+    cr_assert_null(hop_next(l.h, 500, 0), "the window is full");
+    cr_assert_eq(queue_first_pause_end(l.q), UINT64_MAX);
+    l.h->paused_until_ms = 600;
+    l.h->up = false;
+    cr_assert_eq(queue_first_pause_end(l.q), UINT64_MAX, "the peer's return comes first");
+    queue_free(l.q);
+}
+
+Test(queue, a_peer_comes_and_goes)
+{
+    struct line l = line_new();
+
+    queue_peer_down(l.q, "nobody");
+    cr_assert_eq(queue_hop_count(l.q), 1);
+    for (uint64_t n = 1; n <= 3; n++)
+        add(&l, n, false);
+    cr_assert_null(hop_next(l.h, 0, 100), "not up yet");
+    l.h->pauses = 3;
+    l.h->paused_until_ms = 500;
+    cr_assert_eq(queue_peer_up(l.q, "riga"), ERR_OK);
+    cr_assert_eq(l.h->pauses, 0);
+    entry_sent(l.q, next_is(&l, 0, 1), 50);
+    entry_delay(l.q, next_is(&l, 0, 2), 900);
+    queue_peer_down(l.q, "riga");
+    cr_assert_eq(l.h->in_flight.count, 0);
+    cr_assert_eq(l.h->delayed.count, 1, "backs off also while the peer is gone");
+    cr_assert_null(hop_next(l.h, 0, 100));
+    cr_assert_eq(queue_peer_up(l.q, "riga"), ERR_OK);
+    cr_assert_eq(l.h->delayed.count, 0);
+    for (uint64_t n = 1; n <= 3; n++)
+        entry_sent(l.q, next_is(&l, 0, n), 50);
+    cr_assert_eq(queue_peer_up(l.q, "vilnius"), ERR_OK);
+    cr_assert(queue_find_hop(l.q, "vilnius")->up);
+    queue_free(l.q);
+}
+
+Test(queue, back_off_doubles_to_its_bound)
+{
+    static const uint64_t want[] = {100, 200, 400, 800, 1000, 1000};
+    struct line l = line_new();
+    struct entry *one = add(&l, 1, false);
+
+    l.h->up = true;
+    add(&l, 2, false);
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        entry_back_off(l.q, one, ERR_UNAVAILABLE, 50, 100, 1000);
+        cr_assert_eq(one->retry_ms, 50 + want[i], "%zu", i);
+        next_is(&l, 50, 2);
+    }
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
+        entry_back_off(l.q, one, i % 2 == 0 ? ERR_DISK_FULL : ERR_AUDIT_UNAVAILABLE, 50, 100, 1000);
+        cr_assert_eq(l.h->paused_until_ms, 50 + want[i], "the whole hop, %zu", i);
+        cr_assert_null(hop_next(l.h, 50, 100));
+    }
+    queue_free(l.q);
+}
+
 /* Whatever the order in which waits end, the older goes first. */
 Test(queue, returns_in_order)
 {
