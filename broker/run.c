@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One commit takes no more than this, so that a transaction and its sends stay small. */
-#define COMMIT_BYTES (16 * LIMIT_MIB)
+/* One commit takes about a 64th of the store and no more than this, so that a transaction and its
+ * sends stay small, and no commit goes far beyond the room that was there when it began. */
+#define COMMIT_BYTES_MAX (16 * LIMIT_MIB)
+#define COMMIT_BYTES_MIN (256 * LIMIT_KIB)
 #define COMMIT_EVENTS 4096
-#define ROOM_SLACK (4 * LIMIT_MIB)
+#define EVENT_BYTES_MAX (2 * LIMIT_MIB)
 #define REPLAY_MS 1000
 #define SAVE_MS 1000
 #define STATUS_MS 60000
@@ -105,6 +107,15 @@ static enum err load(struct run *r)
     return commit_end(r->committer, &why) == COMMIT_DONE ? ERR_OK : why;
 }
 
+static size_t commit_bytes(struct store *store)
+{
+    struct store_usage u;
+
+    if (store_usage(store, &u) != ERR_OK || u.map_bytes / 64 < COMMIT_BYTES_MIN)
+        return COMMIT_BYTES_MIN;
+    return u.map_bytes / 64 < COMMIT_BYTES_MAX ? (size_t)(u.map_bytes / 64) : COMMIT_BYTES_MAX;
+}
+
 enum err run_new(const struct run_options *options, struct run **ret)
 {
     struct run *r = calloc(1, sizeof *r);
@@ -115,6 +126,7 @@ enum err run_new(const struct run_options *options, struct run **ret)
         return ERR_NO_MEMORY;
     r->options = *options;
     r->trust = trusting_current(options->trusting);
+    r->commit_bytes = commit_bytes(options->store);
     r->status_mono_ms = mono(r) + STATUS_MS;
     r->sweep_mono_ms = mono(r);
     e = committer_new(options->store, options->log, &r->committer);
@@ -221,7 +233,8 @@ static enum err begin(struct run *r)
     r->changed = false;
     r->bytes = 0;
     r->events = 0;
-    r->room = store_room(r->options.store, COMMIT_BYTES + ROOM_SLACK, STORE_ORDINARY) == ERR_OK;
+    r->room = store_room(r->options.store, 2 * r->commit_bytes + EVENT_BYTES_MAX, STORE_ORDINARY) ==
+              ERR_OK;
     return ERR_OK;
 }
 
@@ -251,7 +264,7 @@ enum err run_step(struct run *r, struct broker_event *event, size_t bytes)
         if (commit_apply(r->committer, u->batch) != ERR_OK)
             return run_finish(r); /* which says why and goes on if it can */
     }
-    return r->bytes >= COMMIT_BYTES || r->events >= COMMIT_EVENTS ? run_finish(r) : ERR_OK;
+    return r->bytes >= r->commit_bytes || r->events >= COMMIT_EVENTS ? run_finish(r) : ERR_OK;
 }
 
 /* The core has seen what did not happen: a new one is made from what did. */

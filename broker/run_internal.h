@@ -27,6 +27,7 @@ struct run {
     struct outbound *out;
     struct trust *trust;
     uint8_t epoch[8];
+    size_t commit_bytes; /* about what one commit may take */
 
     /* The transaction that is open. */
     bool open;
