@@ -65,8 +65,10 @@ int cmd_receipts(const struct cli *args)
     receipts.id = pb_string(cli_operand(args, 0));
     request.receipts = &receipts;
     r = ask(&s, args, &request, &exit);
-    if (r != NULL && r->receipts == NULL)
+    if (r != NULL && r->receipts == NULL) {
         exit = no_answer(&s);
+        r = NULL;
+    }
     for (size_t i = 0; r != NULL && exit == 0 && i < r->receipts->n_receipts; i++) {
         good &= r->receipts->receipts[i]->verified;
         if (s.json)

@@ -26,9 +26,9 @@ enum agent_table {
     AGENT_SUMMARY,              /* box, number -> what lists show, under the storage key */
     AGENT_ID,                   /* id, 8 bytes of SHA-256(sender) -> box, number */
     AGENT_RECEIPT,              /* number, 8 bytes of the leaf hash -> Receipt (sent mail) */
-    AGENT_STREAM,               /* recipient, 00, urgency -> next seq, digest of the last */
+    AGENT_STREAM,               /* recipient, 00, urgency -> last seq, digest */
     AGENT_SEEN,                 /* sender, 00, agent, 00, epoch, urgency -> last seq, digest */
-    AGENT_PENDING,              /* number -> nothing: sent mail that is not accepted yet */
+    AGENT_PENDING,              /* number -> offered, home broker: sent, undecided */
     AGENT_CONTROL,              /* number -> to whom, leaf: until acknowledged */
     AGENT_PART,                 /* SHA-256 -> length: files that a record names */
     AGENT_DOCUMENT,             /* agency -> AgencyDocuments */

@@ -95,7 +95,8 @@ static enum err seal(const struct secret *key, const struct env *env, struct spa
 }
 
 /* Writes sealed.len - VAULT_OVERHEAD bytes to `out`. */
-static enum err open(const struct secret *key, struct span name, struct span sealed, uint8_t *out)
+static enum err open_sealed(const struct secret *key, struct span name, struct span sealed,
+                            uint8_t *out)
 {
     struct span ct = span_of(sealed.data + XCHACHA_NONCE, sealed.len - XCHACHA_NONCE);
     enum err e = xchacha20poly1305_open(secret_bytes(key).data, sealed.data, name, ct, out);
@@ -120,7 +121,7 @@ enum err vault_open(const struct vault *v, struct span name, struct span sealed,
     out = buf_extend(plain, sealed.len - VAULT_OVERHEAD);
     if (out == NULL)
         return plain->err;
-    e = open(v->content, name, sealed, out);
+    e = open_sealed(v->content, name, sealed, out);
     if (e != ERR_OK)
         plain->len = before;
     return e;
@@ -143,7 +144,7 @@ enum err vault_open_key(const struct vault *v, struct span name, struct span sea
     e = secret_new(sealed.len - VAULT_OVERHEAD, &key);
     if (e != ERR_OK)
         return e == ERR_TOO_LARGE ? ERR_CORRUPT : e;
-    e = open(v->keys, name, sealed, secret_data(key));
+    e = open_sealed(v->keys, name, sealed, secret_data(key));
     if (e != ERR_OK) {
         secret_free(key);
         return e;

@@ -29,7 +29,7 @@ enum broker_table {
     BROKER_DONE,                 /* u64 due_ms, u64 number -> nothing: when it may be forgotten */
     BROKER_DEDUP,                /* id, 8 bytes of SHA-256(sender) -> struct dedup */
     BROKER_CONTROL,              /* u64 number -> struct control: until acknowledged */
-    BROKER_PART,                 /* SHA-256 -> u64 length, u32 exchanges that name it */
+    BROKER_PART,                 /* SHA-256 -> u64 length, u64 exchanges that name it */
     BROKER_DOCUMENT,             /* agency -> AgencyDocuments */
     BROKER_META,                 /* name -> value */
     BROKER_TABLES
