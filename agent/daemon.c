@@ -325,7 +325,12 @@ static enum err make_parts(struct daemon *d)
         e = run_new(&options, &d->run);
     if (e != ERR_OK)
         return fail("core", e);
-    return fail("socket", make_local(d));
+    e = make_local(d);
+    if (e == ERR_LOCKED) {
+        tell("socket", "another agent serves this socket", e);
+        return e;
+    }
+    return fail("socket", e);
 }
 
 static enum err enter_sandbox(struct daemon *d)

@@ -23,6 +23,8 @@ struct local {
     int listen_fd;
     int stop_fd;
     bool bound;
+    dev_t device; /* of the socket that was bound */
+    ino_t inode;
     bool started;
     pthread_t thread;
     pthread_mutex_t lock; /* of the visitors' table */
@@ -30,33 +32,65 @@ struct local {
     bool stopping;
 };
 
+/* Whether a process still listens there: it may have another data folder, so that the lock of
+ * ours does not tell. */
+static bool is_served(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
+                              errno == EAGAIN);
+
+    if (fd >= 0)
+        close(fd);
+    return served;
+}
+
 /* A socket that somebody left behind; anything else is not ours to remove. */
-static enum err clear_path(const char *path)
+static enum err clear_path(const struct sockaddr_un *address)
 {
     struct stat st;
 
-    if (lstat(path, &st) != 0)
+    if (lstat(address->sun_path, &st) != 0)
         return errno == ENOENT ? ERR_OK : ERR_CONFIG;
     if (!S_ISSOCK(st.st_mode))
         return ERR_CONFIG;
-    return unlink(path) == 0 ? ERR_OK : ERR_CONFIG;
+    if (is_served(address))
+        return ERR_LOCKED;
+    return unlink(address->sun_path) == 0 ? ERR_OK : ERR_CONFIG;
+}
+
+/* The path may name another agent's socket by now. */
+static bool is_own(const struct local *l)
+{
+    struct stat st;
+
+    return lstat(l->options.settings->socket, &st) == 0 && st.st_dev == l->device &&
+           st.st_ino == l->inode;
 }
 
 static enum err bind_socket(struct local *l)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = l->options.settings->socket;
-    enum err e = clear_path(path);
+    struct stat st;
+    enum err e;
 
-    if (e != ERR_OK || strlen(path) >= sizeof address.sun_path)
+    if (strlen(path) >= sizeof address.sun_path)
         return ERR_CONFIG;
     memcpy(address.sun_path, path, strlen(path) + 1);
+    e = clear_path(&address);
+    if (e != ERR_OK)
+        return e;
     l->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (l->listen_fd < 0)
         return ERR_IO;
     /* Nobody can connect before listen: the mode is right by then. */
     if (bind(l->listen_fd, (struct sockaddr *)&address, sizeof address) != 0)
         return ERR_CONFIG;
+    if (lstat(path, &st) != 0)
+        return ERR_IO;
+    l->device = st.st_dev;
+    l->inode = st.st_ino;
     l->bound = true;
     if (chmod(path, 0660) != 0 || listen(l->listen_fd, BACKLOG) != 0)
         return ERR_CONFIG;
@@ -151,12 +185,17 @@ void visitor_respond(struct visitor *v, Sp__Response *response, bool more)
 
 void visitor_error(struct visitor *v, enum err e, const char *why)
 {
+    visitor_error_next(v, e, why, err_next(e));
+}
+
+void visitor_error_next(struct visitor *v, enum err e, const char *why, const char *next)
+{
     Sp__Response response = SP__RESPONSE__INIT;
     Sp__LocalError error = SP__LOCAL_ERROR__INIT;
 
     error.code = pb_string(err_code(e));
     error.message = pb_string(why != NULL && why[0] != '\0' ? why : err_meaning(e));
-    error.next = pb_string(err_next(e));
+    error.next = pb_string(next);
     response.error = &error;
     visitor_respond(v, &response, false);
 }
@@ -431,7 +470,7 @@ void local_free(struct local *l)
     if (l == NULL)
         return;
     local_stop(l);
-    if (l->bound)
+    if (l->bound && is_own(l))
         unlink(l->options.settings->socket);
     if (l->listen_fd >= 0)
         close(l->listen_fd);

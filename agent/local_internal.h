@@ -39,6 +39,8 @@ enum err visitor_receive(struct visitor *v, struct pb **ret);
 void visitor_respond(struct visitor *v, Sp__Response *response, bool more);
 /* `why` may be NULL or "": the error's meaning. */
 void visitor_error(struct visitor *v, enum err e, const char *why);
+/* The same with another next step than the error's own. */
+void visitor_error_next(struct visitor *v, enum err e, const char *why, const char *next);
 /* Hands a task to the commit thread and waits for the ticket. Takes over the task. */
 void visitor_post(struct visitor *v, struct task *task, struct ticket *ticket);
 /* Waits until something was told (true), or the other side spoke or went, or `until_mono_ms`. */

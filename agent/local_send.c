@@ -120,6 +120,21 @@ static void show_sent(struct visitor *v, const struct uuid *id)
     mail_fini(&m);
 }
 
+/* The table's words are for what comes from other software; a draft is a person's. */
+static const char *next_step(enum err e)
+{
+    switch (e) {
+    case ERR_MALFORMED:
+        return "correct it and send it again";
+    case ERR_CLOCK:
+        return "leave the id out, or make it now; else the operator sets the clock right";
+    case ERR_NOT_ALLOWED:
+        return "send it to another agency";
+    default:
+        return err_next(e);
+    }
+}
+
 static void send_with(struct visitor *v, const Sp__SendRequest *q, const struct trust *trust,
                       const struct origin *o)
 {
@@ -153,7 +168,7 @@ static void send_with(struct visitor *v, const Sp__SendRequest *q, const struct 
     if (e == ERR_OK)
         show_sent(v, &id);
     else
-        visitor_error(v, e, why);
+        visitor_error_next(v, e, why, next_step(e));
 }
 
 void local_send(struct visitor *v, const Sp__SendRequest *q)
