@@ -32,6 +32,10 @@ bool session_open(struct session *s, const struct cli *args, int *exit)
         *exit = cli_fail_text(stderr, s->json, e, "no agent answers at its socket",
                               "check that sealpost-agent runs, and name its socket with --agent or "
                               "SEALPOST_AGENT; nothing was sent, it is safe to repeat");
+    else if (e == ERR_TOO_LARGE)
+        *exit = cli_fail_text(stderr, s->json, ERR_CONFIG,
+                              "the path is too long for a Unix socket (at most 107 bytes)",
+                              "name the agent's socket with --agent or SEALPOST_AGENT");
     else
         *exit = cli_fail(stderr, s->json, e, "the agent's socket %s", path);
     return false;
@@ -83,19 +87,26 @@ const Sp__Response *session_ask(struct session *s, const Sp__Request *request, i
     return session_next(s, exit);
 }
 
-int session_print_json(const struct session *s, const void *message)
+enum err print_json(const void *message)
 {
     struct buf text;
     enum err e;
 
     buf_init(&text, LIMIT_JSON);
     e = json_encode(message, &text);
-    if (e == ERR_OK)
-        printf("%s\n", buf_cstr(&text));
+    if (e == ERR_OK && (printf("%s\n", buf_cstr(&text)) < 0 || fflush(stdout) != 0))
+        e = ERR_IO;
     buf_wipe(&text);
-    if (e != ERR_OK)
-        return cli_fail(stderr, s->json, e, NULL);
-    return fflush(stdout) == 0 ? 0 : cli_fail(stderr, s->json, ERR_IO, "writing to stdout");
+    return e;
+}
+
+int session_print_json(const struct session *s, const void *message)
+{
+    enum err e = print_json(message);
+
+    return e == ERR_OK ? 0
+                       : cli_fail(stderr, s->json, e,
+                                  e == ERR_IO ? "standard output cannot be written" : NULL);
 }
 
 void join_texts(char *const *texts, size_t n, char *out, size_t size)

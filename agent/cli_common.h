@@ -25,6 +25,8 @@ const Sp__Response *session_ask(struct session *s, const Sp__Request *request, i
 /* The next response; NULL likewise. */
 const Sp__Response *session_next(struct session *s, int *exit);
 
+/* Prints a message (generated struct) as one line of JSON. ERR_IO when stdout does not take it. */
+enum err print_json(const void *message);
 /* Prints a message (generated struct) as one line of JSON; gives the exit code. */
 int session_print_json(const struct session *s, const void *message);
 

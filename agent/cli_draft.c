@@ -4,6 +4,7 @@
 #include "common/text.h"
 #include "proto/json.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,19 @@ static int split(const struct cli *args, const char *option, char **list, size_t
     return 0;
 }
 
+/* Pipes are welcome here, such as a shell's <(command). */
+static enum err read_text_file(const char *path, struct buf *ret)
+{
+    enum err e;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+
+    if (fd < 0)
+        return file_error(errno);
+    e = file_read_fd(fd, LIMIT_TEXT, ret);
+    close(fd);
+    return e;
+}
+
 static int read_text(const struct cli *args, struct draft *d)
 {
     const char *text = cli_value(args, "text");
@@ -98,14 +112,19 @@ static int read_text(const struct cli *args, struct draft *d)
     else if (strcmp(path, "-") == 0)
         e = file_read_fd(STDIN_FILENO, LIMIT_TEXT, &d->text);
     else
-        e = file_read(path, LIMIT_TEXT, &d->text);
+        e = read_text_file(path, &d->text);
     if (e == ERR_OK)
         e = d->text.err;
     if (e == ERR_TOO_LARGE)
         return cli_fail(stderr, cli_flag(args, "json"), e,
                         "the text is over 1 MiB; send it as an attachment");
-    if (e != ERR_OK)
-        return cli_fail(stderr, cli_flag(args, "json"), e, "the text %s", path ? path : "");
+    if (e != ERR_OK) {
+        char why[LIMIT_JSON_WHY];
+
+        snprintf(why, sizeof why, "the text file %s cannot be read", path != NULL ? path : "");
+        return cli_fail_text(stderr, cli_flag(args, "json"), e, why,
+                             "check its name and your permission to read it");
+    }
     if (!span_is_utf8(buf_span(&d->text)))
         return cli_fail_text(stderr, cli_flag(args, "json"), ERR_MALFORMED,
                              "the text is not UTF-8, or holds a NUL",
@@ -136,9 +155,14 @@ static int read_entities(const struct cli *args, struct draft *d)
             e = pb_decode(&sp__entity__descriptor, buf_span(&bytes), LIMIT_ENTITY, &d->entities[i]);
         buf_wipe(&text);
         buf_wipe(&bytes);
-        if (e != ERR_OK)
-            return cli_fail(stderr, cli_flag(args, "json"), e, "%s: %s", path,
-                            why[0] != '\0' ? why : err_meaning(e));
+        if (e != ERR_OK) {
+            char message[2 * LIMIT_JSON_WHY];
+
+            snprintf(message, sizeof message, "%s: %s", path,
+                     why[0] != '\0' ? why : err_meaning(e));
+            return cli_fail_text(stderr, cli_flag(args, "json"), e, message,
+                                 e == ERR_NOT_FOUND ? err_next(e) : "correct the entity's file");
+        }
         d->n_entities++;
         d->entity_list[i] = (Sp__Entity *)(uintptr_t)pb_view(d->entities[i]);
     }
@@ -182,6 +206,32 @@ static int open_attachments(const struct cli *args, struct draft *d)
     return 0;
 }
 
+static int not_utf8(const struct cli *args, const char *option)
+{
+    char why[64];
+
+    snprintf(why, sizeof why, "--%s is not UTF-8", option);
+    return cli_fail_text(stderr, cli_flag(args, "json"), ERR_MALFORMED, why,
+                         "check the language setting (LANG) of the terminal, or rename the file");
+}
+
+/* The agent takes no request with bytes that are no text, and could not say which ones. */
+static int check_texts(const struct cli *args, const struct draft *d)
+{
+    static const char *const options[] = {"subject", "handling-text", "ground", "case",
+                                          "evaluation"};
+
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (!span_is_utf8(span_str(value_or(args, options[i], ""))))
+            return not_utf8(args, options[i]);
+    }
+    for (size_t i = 0; i < d->n_files; i++) {
+        if (!span_is_utf8(span_str(d->files[i].name)))
+            return not_utf8(args, "attach");
+    }
+    return 0;
+}
+
 int draft_read(const struct cli *args, const char *reply_to, struct draft *ret)
 {
     Sp__SendRequest *send = &ret->send;
@@ -215,6 +265,8 @@ int draft_read(const struct cli *args, const char *reply_to, struct draft *ret)
         exit = read_entities(args, ret);
     if (exit == 0)
         exit = open_attachments(args, ret);
+    if (exit == 0)
+        exit = check_texts(args, ret);
     return exit;
 }
 

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Sends one attachment's bytes; stops early when the agent has answered already. */
-static enum err stream_attachment(struct session *s, const struct draft_file *f)
+/* Sends one attachment's bytes; stops early, `*whole` false, when the agent has answered already.
+ */
+static enum err stream_attachment(struct session *s, const struct draft_file *f, bool *whole)
 {
     uint8_t *block = malloc(LIMIT_CHUNK);
     struct progress bar;
@@ -43,21 +44,44 @@ static enum err stream_attachment(struct session *s, const struct draft_file *f)
     }
     progress_fini(&bar);
     free(block);
+    *whole = last;
     return e;
+}
+
+/* The agent has all of it and went away before it answered: it may have committed. */
+static int outcome_unknown(const struct session *s, const struct draft *d)
+{
+    bool named = d->send.id[0] != '\0';
+    char next[LIMIT_CLI_MESSAGE / 8];
+
+    snprintf(next, sizeof next,
+             named ? "repeat with --id %s: it is sent once"
+                   : "look for it with `sealpost list --box out` before sending it again%s",
+             named ? d->send.id : "");
+    return cli_fail_text(stderr, s->json, ERR_PENDING,
+                         "the agent has gone away; the message may be committed or not", next);
+}
+
+/* The message is committed: that its id cannot be written makes it no failure that is safe to
+ * repeat. */
+static int id_unwritten(const struct session *s, const char *id)
+{
+    clearerr(stdout);
+    return cli_fail(stderr, s->json, ERR_PENDING,
+                    "message %s is committed, but standard output cannot be written", id);
 }
 
 static const Sp__Message *submit(struct session *s, struct draft *d, int *exit)
 {
     Sp__Request request = SP__REQUEST__INIT;
     const Sp__Response *r;
+    bool whole = true;
     enum err e;
 
     request.send = &d->send;
     e = client_send(s->client, &request);
-    for (size_t i = 0; e == ERR_OK && i < d->n_files; i++) {
-        if (client_has_response(s->client))
-            break;
-        e = stream_attachment(s, &d->files[i]);
+    for (size_t i = 0; e == ERR_OK && whole && i < d->n_files; i++) {
+        e = stream_attachment(s, &d->files[i], &whole);
         if (e == ERR_IO) {
             *exit = cli_fail(stderr, s->json, e, "reading %s; nothing was sent", d->files[i].name);
             return NULL;
@@ -65,6 +89,10 @@ static const Sp__Message *submit(struct session *s, struct draft *d, int *exit)
     }
     if (e != ERR_OK && !(e == ERR_UNAVAILABLE && client_has_response(s->client))) {
         *exit = cli_fail(stderr, s->json, e, NULL);
+        return NULL;
+    }
+    if (e == ERR_OK && whole && client_is_gone(s->client)) {
+        *exit = outcome_unknown(s, d);
         return NULL;
     }
     r = session_next(s, exit);
@@ -125,8 +153,8 @@ static int wait_for(struct session *s, const char *id, const char *word, uint64_
     if (r->message == NULL || name_parse(NAME_STATE, word, &wanted) != ERR_OK)
         return err_exit(ERR_PENDING);
     exit = judge(s, r->message, (enum transport_state)wanted);
-    if (s->json && session_print_json(s, r->message) != 0)
-        return err_exit(ERR_IO);
+    if (s->json && print_json(r->message) != ERR_OK)
+        return id_unwritten(s, id);
     return exit;
 }
 
@@ -149,14 +177,12 @@ static int run(const struct cli *args, const char *reply_to)
     if (m == NULL)
         goto out;
     snprintf(id, sizeof id, "%s", m->id);
-    if (!s.json) {
-        printf("%s\n", id);
-        fflush(stdout);
-    } else if (wait == NULL) {
-        exit = session_print_json(&s, m);
-    }
-    if (wait != NULL)
+    if (!s.json && (printf("%s\n", id) < 0 || fflush(stdout) != 0))
+        exit = id_unwritten(&s, id);
+    else if (wait != NULL)
         exit = wait_for(&s, id, wait, timeout_ms);
+    else if (s.json && print_json(m) != ERR_OK)
+        exit = id_unwritten(&s, id);
 out:
     session_close(&s);
     draft_fini(&d);

@@ -98,6 +98,17 @@ bool client_has_response(struct client *c)
     return poll(&p, 1, 0) > 0;
 }
 
+bool client_is_gone(struct client *c)
+{
+    uint8_t first;
+    ssize_t n;
+
+    do
+        n = recv(c->fd, &first, 1, MSG_PEEK);
+    while (n < 0 && errno == EINTR);
+    return n <= 0;
+}
+
 static enum err read_exactly(struct client *c, size_t len)
 {
     uint8_t *at = buf_extend(&c->in, len);

@@ -22,6 +22,8 @@ void client_free(struct client *c);
 enum err client_send(struct client *c, const Sp__Request *request);
 /* True when a response is waiting: the agent may answer before everything was sent. */
 bool client_has_response(struct client *c);
+/* Waits until a response comes, false, or the agent goes without one. */
+bool client_is_gone(struct client *c);
 /* Waits for one response: a decoded Response, freed with pb_free. ERR_UNAVAILABLE when the agent
  * has gone; what pb_decode says about bytes that are no response. */
 enum err client_receive(struct client *c, struct pb **ret);
