@@ -4,11 +4,14 @@
 #include "common/text.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Values that getopt_long gives: letters as they are, long options from here on. */
 #define LONG_BASE 256
@@ -261,8 +264,9 @@ static int run_command(struct cli *args, const struct cli_command *command, int 
     if (v != GO_ON)
         return v == DONE ? 0 : err_exit(ERR_USAGE);
     code = command->run(args);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return cli_fail(stderr, false, ERR_IO, "standard output cannot be written");
+    /* What already failed says why itself. */
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0)
+        return cli_fail(stderr, args->json, ERR_IO, "standard output cannot be written");
     return code;
 }
 
@@ -344,14 +348,40 @@ static int run_program(struct cli *args, int argc, char **argv)
     return run_command(args, command, argc - at - used + 1, argv + at + used - 1);
 }
 
+/* Asked of the words as they are: the parser may stop in front of it. */
+static bool wants_json(const struct cli_program *program, int argc, char **argv)
+{
+    bool known = false;
+
+    for (const struct cli_option *o = program->options; o != NULL && o->name != NULL; o++)
+        known |= strcmp(o->name, "json") == 0;
+    for (int i = 1; known && i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A standard stream that came closed would give its number to the next file or socket, and what is
+ * printed would go there. Reading from and writing to these fails. */
+static void occupy_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+    }
+}
+
 int cli_main(const struct cli_program *program, int argc, char **argv)
 {
     struct cli args = {.program = program};
     int code;
 
+    occupy_streams();
     setlocale(LC_CTYPE, "");
     if (argc < 1 || argc > LIMIT_CLI_ARGUMENTS)
         return cli_usage(&args, "more than %d words", LIMIT_CLI_ARGUMENTS);
+    args.json = wants_json(program, argc, argv);
     /* Flags may share a word, so that there can be more of them than words. */
     args.given_max = (size_t)argc + LIMIT_CLI_OPTIONS;
     args.given = calloc(args.given_max, sizeof(*args.given));

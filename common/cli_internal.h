@@ -21,6 +21,7 @@ struct cli {
     size_t given_max;
     const char **operands; /* room for every word of the command line */
     size_t operand_count;
+    bool json; /* the words hold --json: a wrong command line is told as JSON, too */
 };
 
 /* Every program has these; the two last ones are not shown. */

@@ -137,6 +137,13 @@ int cli_usage(const struct cli *args, const char *format, ...)
     va_end(list);
     if (args->command != NULL && args->program->commands != NULL)
         command = args->command->name;
+    if (args->json) {
+        char next[LIMIT_CLI_MESSAGE / 8];
+
+        snprintf(next, sizeof(next), "try \"%s%s%s --help\"", args->program->name,
+                 *command != '\0' ? " " : "", command);
+        return cli_fail_text(stderr, true, ERR_USAGE, message, next);
+    }
     fprintf(stderr, "%s: %s%s", args->program->name, command, *command != '\0' ? ": " : "");
     text_print_safe(stderr, span_str(message), false);
     fprintf(stderr, "\nTry \"%s%s%s --help\".\n", args->program->name, *command != '\0' ? " " : "",
