@@ -218,8 +218,13 @@ static int check_evidence(struct run *r)
     enum err e;
 
     e = evidence_decode(buf_span(&r->file), &ev);
-    if (e != ERR_OK)
-        return cli_fail(stderr, json, e, "%s is neither a proof nor an evidence bundle", r->path);
+    if (e != ERR_OK) {
+        snprintf(why, sizeof(why), "%s is neither a proof nor an evidence bundle", r->path);
+        /* How the bytes fail to decode helps nobody who holds the wrong or a cut file. */
+        return cli_fail_text(stderr, json, err_class(e) == ERR_CLASS_PEER ? ERR_MALFORMED : e, why,
+                             "name the file that `sealpost prove` or `sealpost-audit prove` wrote; "
+                             "if it is that one, it was damaged: ask for it again");
+    }
     e = anchor_bundle_new(r->anchor, ev, &bundle, why, sizeof(why));
     if (e != ERR_OK)
         code = cli_fail(stderr, json, ERR_BAD_PROOF, "%s: its root and directory do not hold: %s",

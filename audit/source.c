@@ -5,6 +5,7 @@
 #include "common/file.h"
 #include "common/limits.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,12 @@ static enum err find_store(const char *place, char *dir, size_t size)
             e = file_join(dir, "data.mdb", file, sizeof(file));
         if (e != ERR_OK)
             return e;
-        if (stat(file, &st) == 0 && S_ISREG(st.st_mode))
-            return ERR_OK;
+        if (stat(file, &st) == 0) {
+            if (S_ISREG(st.st_mode))
+                return ERR_OK;
+        } else if (errno == EACCES) {
+            return ERR_NOT_ALLOWED;
+        }
     }
     return ERR_NOT_FOUND;
 }
@@ -91,6 +96,8 @@ static void explain_failure(const char *place, enum err e, char *why, size_t why
     if (strncmp(place, "http://", 7) == 0 || strncmp(place, "https://", 8) == 0)
         (void)snprintf(why, why_size, "%s: not a data directory: this version reads no HTTP",
                        place);
+    else if (e == ERR_NOT_ALLOWED)
+        (void)snprintf(why, why_size, "%s: no permission to read it", place);
     else if (stat(place, &st) != 0)
         (void)snprintf(why, why_size, "%s: no such directory", place);
     else if (e == ERR_NOT_FOUND)
