@@ -93,6 +93,7 @@ static void refused(struct table *t, enum err e)
 {
     enum err got;
 
+    drop(t);
     t->why[0] = '\0';
     got = drafting_new(&t->options, &t->q, &t->d, t->why);
     cr_assert_eq(got, e, "%s instead of %s: %s", err_code(got), err_code(e), t->why);
@@ -511,7 +512,6 @@ Test(drafting, attachments_that_are_wrong)
     refused(&t, ERR_TOO_LARGE);
     t.attachments[0].name = pb_string("a/b");
     t.attachments[0].size = 0;
-    drop(&t);
     refused(&t, ERR_MALFORMED);
     t.attachments[0].name = pb_string("b");
     t.attachments[0].media_type = pb_string("text");
