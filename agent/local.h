@@ -25,8 +25,9 @@ struct local_options {
 };
 
 struct local;
-/* Binds the socket, mode 0660; what lies at its path from a former run is removed, so the caller
- * holds the lock of the data folder. ERR_CONFIG when the path is not to be had or is no socket. */
+/* Binds the socket, mode 0660; what lies at its path from a former run is removed. ERR_LOCKED when
+ * another agent serves it, whatever its data folder.
+ * ERR_CONFIG when the path is not to be had or is no socket. */
 enum err local_new(const struct local_options *options, struct local **ret);
 /* Starts accepting; requests go to `shell`. */
 enum err local_start(struct local *l, struct shell *shell);

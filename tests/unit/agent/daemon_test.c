@@ -202,3 +202,22 @@ Test(daemon, stop_with_visitors)
     client_free(idle);
     village_fini(&v);
 }
+
+/* Another data folder, so that no lock is in the way. */
+Test(daemon, a_second_agent_takes_no_socket_that_is_served)
+{
+    struct village v;
+    struct client *c;
+    char out[8192];
+
+    village_init(&v);
+    village_start(&v, "EE.POLICE");
+    village_configure(&v, "EE.POLICE", ALL_ROLES, "data: other\n");
+    cr_assert_eq(village_run(&v, "--config EE.POLICE/agent.yaml", out, sizeof out), 3);
+    cr_assert_not_null(strstr(out, "error=locked"), "%s", out);
+    c = village_visit(&v, "EE.POLICE");
+    cr_assert_gt(village_log_size(c), 0);
+    client_free(c);
+    cr_assert_eq(village_stop(&v, "EE.POLICE"), 0);
+    village_fini(&v);
+}

@@ -450,6 +450,54 @@ Test(cli, failures_for_people)
                                "  next: look again\n");
 }
 
+Test(cli, wrong_command_lines_in_json)
+{
+    static const struct {
+        const char *line;
+        const char *message;
+        const char *next;
+    } wrong[] = {
+        {"p --json snd", "no command \"snd\"; did you mean \"send\"?",
+         "try \"sealpost-test --help\""},
+        {"p send --bogus --json", "no option --bogus", "try \"sealpost-test send --help\""},
+        {"p send --to A --level x --json", "--level: \"x\" is none of PUBLIC, BPL, SECRET",
+         "try \"sealpost-test send --help\""},
+    };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        json_t *json, *error;
+
+        cr_assert_eq(run(wrong[i].line), 2);
+        json = json_loads(err_text, 0, NULL);
+        cr_assert_not_null(json, "%s", err_text);
+        error = json_object_get(json, "error");
+        cr_assert_str_eq(json_string_value(json_object_get(error, "code")), "usage");
+        cr_assert_str_eq(json_string_value(json_object_get(error, "message")), wrong[i].message);
+        cr_assert_str_eq(json_string_value(json_object_get(error, "next")), wrong[i].next);
+        json_decref(json);
+    }
+    /* Behind "--" it is an operand. */
+    cr_assert_eq(run("p show -- a b --json"), 2);
+    cr_assert_eq(err_text[0], 's', "%s", err_text);
+}
+
+Test(cli, a_closed_standard_output_is_told)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        char *argv[] = {(char *)"p", (char *)"--version", NULL};
+
+        close(STDOUT_FILENO);
+        (void)cli_main(&program, 2, argv);
+        /* No later file gets its number, and writing there fails. */
+        _exit(open("/dev/null", O_RDWR) > STDERR_FILENO && fflush(stdout) != 0 ? 0 : 1);
+    }
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    cr_assert_eq(status, 0);
+}
+
 Test(cli, failures_in_json_hold_any_text)
 {
     char text[300], longer[30000];
