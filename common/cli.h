@@ -93,8 +93,8 @@ enum err cli_since(const struct cli *args, const char *name, uint64_t now_ms, ui
                                            ...);
 /* The same with another next step than the error's own. */
 int cli_fail_text(FILE *to, bool json, enum err e, const char *message, const char *next);
-/* A wrong use that only the command can see: prints the text and the hint at --help, or both as JSON
- * when the program has --json and it was given; gives 2. */
+/* A wrong use that only the command can see: prints the text and the hint at --help, or both as
+ * JSON when the program has --json and it was given; gives 2. */
 [[gnu::format(printf, 2, 3)]] int cli_usage(const struct cli *args, const char *format, ...);
 
 #endif
