@@ -31,21 +31,36 @@ static struct broker_send *answer(struct step *s, const struct envelope *e, Sp__
     return send;
 }
 
+/* A minute that is over gets its leaf, if anything in it was only counted, and makes room. */
+static void begin_minute(struct step *s, struct hop *h)
+{
+    uint64_t minute = s->event->now_ms / MINUTE_MS;
+    Sp__Leaf leaf = SP__LEAF__INIT;
+
+    if (h->minute == minute)
+        return;
+    if (h->suppressed > 0) {
+        leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_SUMMARY;
+        leaf.from = pb_string(h->name);
+        leaf.count = h->suppressed;
+        step_leaf(s, &leaf, span_of(NULL, 0));
+    }
+    h->suppressed = 0;
+    h->refusals = 0;
+    h->minute = minute;
+}
+
 /* True when the peer may still have leaves of its own for refusals in this minute. */
 static bool may_log_refusal(struct step *s)
 {
     struct hop *h = queue_hop(s->core->exchanges, s->event->peer);
-    uint64_t minute = s->event->now_ms / MINUTE_MS;
 
     if (h == NULL) {
         step_fail(s, ERR_NO_MEMORY);
         return false;
     }
-    if (h->minute != minute && h->suppressed == 0) {
-        h->minute = minute;
-        h->refusals = 0;
-    }
-    if (h->minute == minute && h->refusals < s->core->options.refusals_logged) {
+    begin_minute(s, h);
+    if (h->refusals < s->core->options.refusals_logged) {
         h->refusals++;
         return true;
     }
@@ -61,29 +76,14 @@ void step_garbage(struct step *s)
         step_fail(s, ERR_NO_MEMORY);
         return;
     }
-    if (h->suppressed == 0)
-        h->minute = s->event->now_ms / MINUTE_MS;
+    begin_minute(s, h);
     h->suppressed += s->event->count;
 }
 
 void step_refusal_summaries(struct step *s)
 {
-    uint64_t minute = s->event->now_ms / MINUTE_MS;
-
-    for (size_t i = 0; i < queue_hop_count(s->core->exchanges); i++) {
-        struct hop *h = queue_hop_at(s->core->exchanges, i);
-        Sp__Leaf leaf = SP__LEAF__INIT;
-
-        if (h->suppressed == 0 || h->minute == minute)
-            continue;
-        leaf.event = SP__AUDIT_EVENT__AUDIT_EVENT_SUMMARY;
-        leaf.from = pb_string(h->name);
-        leaf.count = h->suppressed;
-        step_leaf(s, &leaf, span_of(NULL, 0));
-        h->suppressed = 0;
-        h->refusals = 0;
-        h->minute = minute;
-    }
+    for (size_t i = 0; i < queue_hop_count(s->core->exchanges); i++)
+        begin_minute(s, queue_hop_at(s->core->exchanges, i));
 }
 
 /* A leaf about an envelope that is not in the store. */
