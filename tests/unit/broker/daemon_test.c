@@ -336,11 +336,13 @@ static void fetch(struct puppet *p, const struct envelope_part *part, struct buf
         struct pb *frame;
         const Sp__PartChunk *chunk = puppet_frame(p, has_chunks, &frame)->chunks[0];
 
-        cr_assert_eq(chunk->offset, out->len);
-        buf_put(out, pb_span(chunk->data));
+        /* The last wants extend nothing, so that the broker goes back: what came is passed over. */
+        if (chunk->offset == out->len) {
+            buf_put(out, pb_span(chunk->data));
+            want.offset = out->len;
+            puppet_send(p, &f);
+        }
         pb_free(frame);
-        want.offset = out->len;
-        puppet_send(p, &f);
     }
 }
 
