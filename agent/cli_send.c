@@ -132,26 +132,42 @@ static int judge(const struct session *s, const Sp__Message *m, enum transport_s
     return refused ? err_exit(ERR_EXPIRED) : waiting ? err_exit(ERR_PENDING) : 0;
 }
 
+/* The last response to a wait; NULL when the agent has gone or cannot say. */
+static const Sp__Response *ask_outcome(struct session *s, const Sp__Request *request)
+{
+    enum err e = client_send(s->client, request);
+    const Sp__Response *r = NULL;
+
+    while (e == ERR_OK) {
+        pb_free(s->response);
+        s->response = NULL;
+        e = client_receive(s->client, &s->response);
+        if (e != ERR_OK)
+            return NULL;
+        r = pb_view(s->response);
+        if (!r->more)
+            return r->message != NULL ? r : NULL;
+    }
+    return NULL;
+}
+
 static int wait_for(struct session *s, const char *id, const char *word, uint64_t timeout_ms)
 {
     Sp__WaitRequest wait = SP__WAIT_REQUEST__INIT;
     Sp__Request request = SP__REQUEST__INIT;
     const Sp__Response *r;
     int wanted = STATE_DELIVERED;
-    int exit = 0;
+    int exit;
 
     wait.id = pb_string(id);
     wait.state = pb_string(word);
     wait.timeout_in_ms = timeout_ms;
     request.wait = &wait;
-    r = session_ask(s, &request, &exit);
-    while (r != NULL && r->more)
-        r = session_next(s, &exit);
+    r = ask_outcome(s, &request);
     /* The message is committed: losing the agent now leaves only the outcome unknown. */
-    if (r == NULL)
-        return err_exit(ERR_PENDING);
-    if (r->message == NULL || name_parse(NAME_STATE, word, &wanted) != ERR_OK)
-        return err_exit(ERR_PENDING);
+    if (r == NULL || name_parse(NAME_STATE, word, &wanted) != ERR_OK)
+        return cli_fail(stderr, s->json, ERR_PENDING,
+                        "the agent has gone away; message %s is committed", id);
     exit = judge(s, r->message, (enum transport_state)wanted);
     if (s->json && print_json(r->message) != ERR_OK)
         return id_unwritten(s, id);
