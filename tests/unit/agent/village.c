@@ -452,3 +452,50 @@ uint64_t village_log_size(struct client *c)
     } while (size == 0);
     return size;
 }
+
+void village_fill_verbs(struct village_verbs *a)
+{
+    static char *customs[] = {(char *)"EE.CUSTOMS", NULL};
+
+    for (size_t i = 0; i < 9; i++)
+        sp__request__init(&a->requests[i]);
+    village_draft(&a->send, customs, "s", "t");
+    sp__list_request__init(&a->list);
+    sp__show_request__init(&a->show);
+    sp__save_request__init(&a->save);
+    sp__receipts_request__init(&a->receipts);
+    sp__prove_request__init(&a->prove);
+    sp__status_request__init(&a->status);
+    sp__directory_request__init(&a->directory);
+    sp__wait_request__init(&a->wait);
+    a->show.id = a->save.id = a->receipts.id = a->prove.id = a->wait.id = pb_string(VILLAGE_NOBODY);
+    a->wait.state = pb_string("accepted");
+    a->requests[0].send = &a->send;
+    a->requests[1].list = &a->list;
+    a->requests[2].show = &a->show;
+    a->requests[3].save = &a->save;
+    a->requests[4].wait = &a->wait;
+    a->requests[5].receipts = &a->receipts;
+    a->requests[6].prove = &a->prove;
+    a->requests[7].status = &a->status;
+    a->requests[8].directory = &a->directory;
+}
+
+void village_start_all(struct village *v)
+{
+    village_init(v);
+    village_start(v, "tallinn");
+    village_start(v, "EE.POLICE");
+    village_start(v, "EE.CUSTOMS");
+}
+
+void village_stop_all(struct village *v)
+{
+    const char *const all[] = {"EE.POLICE", "EE.CUSTOMS", "tallinn"};
+
+    for (size_t i = 0; i < 3; i++) {
+        if (*pid_of(v, all[i]) != 0)
+            cr_assert_eq(village_stop(v, all[i]), 0, "%s", all[i]);
+    }
+    village_fini(v);
+}

@@ -63,4 +63,28 @@ const Sp__Message *village_show(struct client *c, const char *id, struct pb **fr
 /* Leaves in the log, once the directory that was found at the start stands in it. */
 uint64_t village_log_size(struct client *c);
 
+/* An id that nothing has. */
+#define VILLAGE_NOBODY "01939c1e-7b1f-7c3a-8d4e-0123456789ab"
+
+/* A request of each verb but data and watch, to nothing in particular: send, list, show, save,
+ * wait, receipts, prove, status, directory. */
+struct village_verbs {
+    Sp__SendRequest send;
+    Sp__ListRequest list;
+    Sp__ShowRequest show;
+    Sp__SaveRequest save;
+    Sp__ReceiptsRequest receipts;
+    Sp__ProveRequest prove;
+    Sp__StatusRequest status;
+    Sp__DirectoryRequest directory;
+    Sp__WaitRequest wait;
+    Sp__Request requests[9];
+};
+
+void village_fill_verbs(struct village_verbs *a);
+
+/* Starts the broker and both agents; stops what runs and ends the village. */
+void village_start_all(struct village *v);
+void village_stop_all(struct village *v);
+
 #endif
