@@ -26,7 +26,6 @@
 #define LIMIT_EXPIRY_MS ((uint64_t)14 * 86400000)
 #define LIMIT_SKEW_MS ((uint64_t)5 * 60000)
 #define LIMIT_HOPS 8
-#define LIMIT_RELEASE_MS ((uint64_t)30 * 86400000)
 #define LIMIT_BATCH 256                     /* envelopes under one signature */
 #define LIMIT_BATCH_PATH 8                  /* log2 of LIMIT_BATCH */
 #define LIMIT_WRAP_SEQ 256                  /* wraps of one HPKE context */
@@ -50,7 +49,6 @@
 /* Documents. */
 #define LIMIT_DOCUMENT LIMIT_MIB
 #define LIMIT_CERT (16 * LIMIT_KIB)
-#define LIMIT_CHAIN 4
 #define LIMIT_CRL (256 * LIMIT_KIB)
 #define LIMIT_SIGNATURES 32
 #define LIMIT_AGENCIES 4096
