@@ -120,7 +120,8 @@ def kill_one(f, name, random):
 def kill_many(f, observer, random):
     kills = []
     line = []
-    while len(kills) < KILLS + 10:
+    # Which of them count is known only when all has arrived: enough, so that 50 do.
+    while len(kills) < 2 * KILLS:
         if not line:
             line = [d.name for d in f.daemons()]
             random.shuffle(line)
