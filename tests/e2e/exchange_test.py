@@ -182,6 +182,31 @@ def states_in_order(tap, f):
         f.wait_states("EE.CUSTOMS", message, ("delivered",), 40)
 
 
+def ends(tap, f):
+    with tap.check("what expires undelivered ends so at the sender, and --wait says it with 1"):
+        f.agents["LT.CUSTOMS"].stop()
+        words = ["send", "--to", "LT.CUSTOMS", "--kind", "alert", "--subject", "S", "--text", "T",
+                 "--expires", "3s", "--wait", "delivered", "--timeout", "30s"]
+        result = f.cli("EE.POLICE", *words, code=1)
+        message = result.out.strip()
+        assert "LT.CUSTOMS" in result.err and "expired" in result.err, result.err
+        row = f.find("EE.POLICE", message)
+        equal([(r["agency"], r["state"]) for r in row["recipients"]], [("LT.CUSTOMS", "expired")],
+              "recipients")
+        expired = [r for r in f.receipts("EE.POLICE", message) if r["event"] == "expired"]
+        assert expired and all(r["verified"] for r in expired), "no receipt says that it expired"
+        f.agents["LT.CUSTOMS"].start()
+        f.send("EE.POLICE", "LT.CUSTOMS", "--wait", "delivered")
+        equal(f.find("LT.CUSTOMS", message), None, "the expired one at the recipient")
+    with tap.check("--wait accepted ends with 0 when the home broker has it"):
+        message = f.send("EE.POLICE", "LV.POLICE", "--wait", "accepted")
+        assert f.states("EE.POLICE", message)["LV.POLICE"] != "queued"
+    with tap.check("the demo's `as` speaks to the agency that it is told"):
+        for agency in ("EE.POLICE", "LV.CUSTOMS"):
+            equal(run(f.path("as"), agency, "--json", "status", code=0).json()["agency"], agency, "agency")
+        equal(run(f.path("as"), "EE.NAVY", "status").code, 7, "exit code for an agency that is not there")
+
+
 def repeated_ids(tap, f):
     message = uuid7(tap.random)
     words = ["send", "--to", "EE.CUSTOMS", "--kind", "information", "--subject", "Once", "--id", message]
@@ -393,6 +418,7 @@ def checks(tap):
         f.start()
         message, answer, attachment = main_job(tap, f)
         states_in_order(tap, f)
+        ends(tap, f)
         repeated_ids(tap, f)
         refusals(tap, f)
         exit_codes(tap, f, message)
